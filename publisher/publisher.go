@@ -1,0 +1,198 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"tidings/bus"
+)
+
+// hostType is the type of the readings that claim the host's name.
+const hostType = "host"
+
+// Publisher runs sources and publishes what they emit, as one host. It runs once.
+type Publisher struct {
+	config  Config
+	token   string // the host's, in topics
+	metrics *metrics
+	claim   *claim
+	outbox  *bus.Outbox
+	workers []*worker
+
+	unread atomic.Int32 // sources whose first beat has not ended
+}
+
+// New checks the configuration. Nothing happens before Run.
+func New(c Config) (*Publisher, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("publisher: %w", err)
+	}
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("publisher: %w", err)
+	}
+	topic, err := hostTopic(c.Host)
+	if err != nil {
+		return nil, fmt.Errorf("publisher: host: %w", err)
+	}
+	m, err := newMetrics(c.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("publisher: metrics: %w", err)
+	}
+	p := &Publisher{
+		config: c, token: bus.HostToken(c.Host), metrics: m,
+		claim:  newClaim(c.Bus, topic, c.Host, c.Logger, m.claimed),
+		outbox: c.Bus.NewOutbox(bus.OutboxConfig{Grace: c.Grace}),
+	}
+	for _, s := range c.Sources {
+		p.workers = append(p.workers, p.newWorker(s))
+	}
+	return p, nil
+}
+
+func (p *Publisher) newWorker(s Source) *worker {
+	w := &worker{
+		source: s, metrics: p.metrics.of(s.Name()), first: p.sourceRead,
+		logger: p.config.Logger.With("source", s.Name()),
+	}
+	w.emit = p.emitter(w.metrics, w.logger)
+	return w
+}
+
+// Ready says why the publisher does not publish, or nil if it does.
+func (p *Publisher) Ready() error {
+	if err := p.claim.ready(); err != nil {
+		return err
+	}
+	return p.config.Bus.Ready()
+}
+
+// Run publishes until ctx ends, and then what is due. It returns ErrHostTaken if
+// another publisher has this host's name, and nil if it was stopped.
+func (p *Publisher) Run(ctx context.Context) error {
+	p.config.Logger.Info("publishing", "host", p.config.Host, "topics", "*."+p.token,
+		"version", p.config.Version, "instance", p.claim.instance)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+
+	claimed := make(chan error, 1)
+	go func() {
+		defer stop() // without the claim there is nothing to run for
+		claimed <- p.claim.run(running)
+	}()
+	sources := p.startSources(running)
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+	sent := p.startSending(running, sending, stop)
+
+	<-running.Done()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.config.Grace)
+	defer cancel()
+	claimErr := <-claimed
+	p.awaitSources(grace, sources)
+	stopSending()
+	return errors.Join(claimErr, <-sent)
+}
+
+// startSources begins to beat and watch once nobody else has the host's name.
+func (p *Publisher) startSources(ctx context.Context) *sync.WaitGroup {
+	var running sync.WaitGroup
+	p.unread.Store(int32(len(p.workers)))
+	start := func(f func()) {
+		running.Go(func() {
+			select {
+			case <-p.claim.free:
+				f()
+			case <-ctx.Done():
+			}
+		})
+	}
+	for _, w := range p.workers {
+		start(func() { w.beat(ctx) })
+		if watcher, ok := w.source.(Watcher); ok {
+			start(func() { w.watch(ctx, watcher) })
+		}
+	}
+	return &running
+}
+
+// startSending lets the outbox send once the claim holds. Until then it keeps
+// what it is given, as when NATS is away.
+func (p *Publisher) startSending(running, sending context.Context, stop func()) <-chan error {
+	sent := make(chan error, 1)
+	go func() {
+		defer stop() // without the outbox there is nothing to run for
+		select {
+		case <-p.claim.held:
+		case <-running.Done():
+		}
+		select {
+		case <-p.claim.held:
+			sent <- p.outbox.Run(sending)
+		default:
+			sent <- nil // what was emitted is not this publisher's to say
+		}
+	}()
+	return sent
+}
+
+// awaitSources waits for all sources to end, but for one that doesn't listen no
+// longer than the grace.
+func (p *Publisher) awaitSources(grace context.Context, sources *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		sources.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-grace.Done():
+		p.config.Logger.Error("a source does not stop, leaving it behind", "after", p.config.Grace)
+	}
+}
+
+// sourceRead counts first beats. If all sources have been read and none has said
+// what host this is, there is no claim to wait for.
+func (p *Publisher) sourceRead() {
+	if p.unread.Add(-1) == 0 {
+		p.claim.doWithout()
+	}
+}
+
+// emitter is what a source emits by.
+func (p *Publisher) emitter(m sourceMetrics, logger *slog.Logger) Emit {
+	var mu sync.Mutex // over faults, for any goroutine may emit
+	faults := trouble{logger: logger, what: "reading is not published"}
+	return func(r Reading) {
+		topic, payload, err := p.encode(r)
+		mu.Lock()
+		faults.report(err)
+		mu.Unlock()
+		if err != nil {
+			m.failures.Inc()
+			return
+		}
+		m.readings.Inc()
+		if r.Type == hostType {
+			p.claim.offer(payload)
+			return
+		}
+		p.outbox.Put(topic, payload, bus.PublishOptions{TTL: bus.TTL(topic)})
+	}
+}
+
+func (p *Publisher) encode(r Reading) (bus.Topic, []byte, error) {
+	topic, err := bus.ParseTopic(r.Type + "." + p.token)
+	if err != nil {
+		return "", nil, err
+	}
+	payload, err := marshal(r.Payload)
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", topic, err)
+	}
+	return topic, payload, nil
+}
