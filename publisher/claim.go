@@ -190,9 +190,9 @@ func (c *claim) say(ctx context.Context, o bus.PublishOptions) error {
 	if found && last.Header.Get(instanceHeader) != c.instance {
 		return c.taken(last)
 	}
-	// Our own, whose ack was lost. Or a marker: the publisher before is gone, or NATS
-	// was away for longer than ours was to live. Or nothing at all: the stream was
-	// made anew.
+	// Our own, whose ack was lost. Or a marker: the publisher before has stopped, or
+	// NATS was away for longer than ours was to live. Or nothing at all: the stream
+	// was made anew.
 	if c.last = placeInConflict(err); c.last == 0 && found {
 		c.last = last.Seq
 	}
@@ -245,6 +245,17 @@ func (c *claim) taken(by bus.Message) error {
 		ErrHostTaken, owner(by), c.host)
 	c.setState(err)
 	return err
+}
+
+// leave says that this host is gone, by the marker that NATS itself would leave
+// once the last message has lapsed.
+func (c *claim) leave(ctx context.Context) {
+	if !c.holding {
+		return
+	}
+	if err := c.say(ctx, bus.PublishOptions{Gone: true}); err != nil {
+		c.logger.Warn("could not say that this host goes; that will be seen when its claim lapses", "after", c.ttl, "error", err)
+	}
 }
 
 func (c *claim) setState(state error) {

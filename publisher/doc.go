@@ -30,7 +30,8 @@
 //   - NATS refuses a later message: somebody else's is there → ErrHostTaken. Our own is
 //     there → its ack was lost, go on from it. None is there → NATS was away until the
 //     claim lapsed, or the stream was made anew: claim again.
-//   - A publisher that stops says no more, and its claim lapses.
+//   - A publisher that stops leaves a marker, so that everybody sees at once that the
+//     host is gone, and the next publisher need not wait.
 //
 // A publisher none of whose sources describes the host has nothing to claim with.
 // It says so, and publishes.
@@ -44,8 +45,8 @@
 //   - One sends the outbox, from when the claim holds until the sources have ended.
 //
 // On the end of the context sources end first, then what they emitted is published,
-// all within Config.Grace. A source that does not end is left behind, which is
-// logged, and what it emits later is dropped.
+// then the host says goodbye, all within Config.Grace. A source that does not end is
+// left behind, which is logged, and what it emits later is dropped.
 //
 // There is one lock, claim.mu, and one per emitter for its log; neither is held
 // while anything waits.
@@ -69,8 +70,9 @@
 //   - Trouble with NATS is not mistaken for another publisher:
 //     TestClaim_LosingNATSIsNoOtherPublisher,
 //     TestClaim_StreamMadeAnewIsNoOtherPublisher, TestClaim_LostAckIsNoOtherPublisher.
-//   - A stop publishes what is due, and takes no longer than it may:
-//     TestStop_PublishesWhatIsDue, TestStop_EndsWithinTheGraceWhateverASourceDoes.
+//   - A stop publishes what is due and announces that the host is gone:
+//     TestStop_PublishesWhatIsDue, TestStop_SaysThatTheHostIsGone,
+//     TestStop_EndsWithinTheGraceWhateverASourceDoes.
 //
 // # What it refuses to do
 //

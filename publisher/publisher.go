@@ -95,7 +95,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 	claimErr := <-claimed
 	p.awaitSources(grace, sources)
 	stopSending()
-	return errors.Join(claimErr, <-sent)
+	sendErr := <-sent
+	if claimErr == nil {
+		p.claim.leave(grace)
+	}
+	return errors.Join(claimErr, sendErr)
 }
 
 // startSources begins to beat and watch once nobody else has the host's name.

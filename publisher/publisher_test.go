@@ -269,6 +269,33 @@ func TestStop_PublishesWhatIsDue(t *testing.T) {
 	e.until("the last event", func(m bus.Message) bool { return string(m.Payload) == fmt.Sprint(last) })
 }
 
+func TestStop_SaysThatTheHostIsGone(t *testing.T) {
+	_, conn := connect(t)
+	e := listen(t, conn)
+	p := run(t, Config{Bus: conn, Host: "web-1", Sources: []Source{describes("web-1")}})
+	eventually(t, "the publisher holds the name", func() bool { return p.Ready() == nil })
+	p.stop(t)
+	stopped := time.Now()
+	gone := e.until("that the host is gone", func(m bus.Message) bool { return m.Topic == "host.web-1" && m.Gone })
+	if late := gone.Time.Sub(stopped); late > 0 {
+		t.Errorf("the host was gone %v after its publisher", late)
+	}
+	if s, err := conn.Last(t.Context(), "host.web-1"); err != nil || len(s.Messages) != 0 {
+		t.Errorf("the host is still there: %v %v", s.Messages, err)
+	}
+	// So the next one need not wait, although a marker is in its way.
+	next := run(t, Config{Bus: conn, Host: "web-1", Sources: []Source{describes("web-1")}})
+	eventually(t, "the next publisher holds the name", func() bool { return next.Ready() == nil })
+	if took := time.Since(stopped); took > claimLife/2 {
+		t.Errorf("the next publisher waited for %v", took)
+	}
+	// And nothing of the one before comes up again, or puts an end to the new one.
+	time.Sleep(claimLife + time.Second)
+	if err := next.Ready(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStop_EndsWithinTheGraceWhateverASourceDoes(t *testing.T) {
 	_, conn := connect(t)
 	let := make(chan struct{})
