@@ -1,0 +1,134 @@
+package configs
+
+import "time"
+
+// Edge is the configuration of cmd/edge. edge.yaml says what each key means.
+type Edge struct {
+	Serving `yaml:",inline"`
+	NATS    NATS   `yaml:"nats"`
+	Stream  Stream `yaml:"stream"`
+	Admin   Admin  `yaml:"admin"`
+	Log     Log    `yaml:"log"`
+}
+
+// Publisher is the configuration of cmd/publisher. publisher.yaml says what each key means.
+type Publisher struct {
+	Reading `yaml:",inline"`
+	NATS    NATS   `yaml:"nats"`
+	Stream  Stream `yaml:"stream"`
+	Admin   Admin  `yaml:"admin"`
+	Log     Log    `yaml:"log"`
+}
+
+// Tidings is the configuration of `tidings run`: an edge and a publisher around a NATS of their own. tidings.yaml says
+// what each key means.
+type Tidings struct {
+	DataDir string `yaml:"data_dir" flag:"data-dir"`
+	Serving `yaml:",inline"`
+	Reading `yaml:",inline"`
+	NATS    OwnNATS `yaml:"nats"`
+	Stream  Stream  `yaml:"stream"`
+	Admin   Admin   `yaml:"admin"`
+	Log     Log     `yaml:"log"`
+}
+
+// Serving is what an edge does towards its clients.
+type Serving struct {
+	Listen           string        `yaml:"listen" flag:"listen"`
+	Name             string        `yaml:"name" flag:"name"`
+	Auth             string        `yaml:"auth" flag:"auth"`
+	Origins          []string      `yaml:"origins" flag:"origins"`
+	Heartbeat        time.Duration `yaml:"heartbeat"`
+	SlowTimeout      time.Duration `yaml:"slow_timeout"`
+	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
+	Linger           time.Duration `yaml:"linger"`
+	Gather           time.Duration `yaml:"gather"`
+	DrainWindow      time.Duration `yaml:"drain_window"`
+	DrainGrace       time.Duration `yaml:"drain_grace"`
+	Loops            int           `yaml:"loops"`
+	SendBuffer       Bytes         `yaml:"send_buffer"`
+	GCPercent        int           `yaml:"gc_percent"`
+	Limits           Limits        `yaml:"limits"`
+}
+
+// Limits bound what clients can make an edge hold.
+type Limits struct {
+	Connections   int   `yaml:"connections"`
+	Subscriptions int   `yaml:"subscriptions"`
+	MessageBytes  Bytes `yaml:"message_bytes"`
+	HeaderBytes   Bytes `yaml:"header_bytes"`
+	Headers       int   `yaml:"headers"`
+	Replay        int   `yaml:"replay"`
+	BadRequests   int   `yaml:"bad_requests"`
+	Recent        int   `yaml:"recent"`
+	RecentBytes   Bytes `yaml:"recent_bytes"`
+}
+
+// Reading is what a publisher reads, and how often.
+type Reading struct {
+	Host   Host          `yaml:"host"`
+	Docker Docker        `yaml:"docker"`
+	Grace  time.Duration `yaml:"grace"`
+}
+
+// Host is the machine that is measured.
+type Host struct {
+	Name     string        `yaml:"name" flag:"host"`
+	Interval time.Duration `yaml:"interval"`
+	Proc     string        `yaml:"proc"`
+	Sys      string        `yaml:"sys"`
+	Root     string        `yaml:"root"`
+}
+
+// Docker is the engine whose containers are published.
+type Docker struct {
+	Enabled      bool          `yaml:"enabled"`
+	Host         string        `yaml:"host" flag:"docker-host"`
+	Interval     time.Duration `yaml:"interval"`
+	ListInterval time.Duration `yaml:"list_interval"`
+	Labels       []string      `yaml:"labels"`
+}
+
+// NATS is the line to servers that run elsewhere.
+type NATS struct {
+	Servers    []string `yaml:"servers" flag:"nats" secret:"url"`
+	Prefix     string   `yaml:"prefix"`
+	MaxPayload Bytes    `yaml:"max_payload"`
+}
+
+// OwnNATS is the server in the process.
+type OwnNATS struct {
+	Listen     string `yaml:"listen" flag:"nats-listen"`
+	Monitor    string `yaml:"monitor"`
+	Prefix     string `yaml:"prefix"`
+	MaxPayload Bytes  `yaml:"max_payload"`
+}
+
+// Stream is the JetStream stream behind every position.
+type Stream struct {
+	Manage      bool          `yaml:"manage"`
+	Name        string        `yaml:"name"`
+	MaxAge      time.Duration `yaml:"max_age"`
+	MaxPerTopic int           `yaml:"max_per_topic"`
+	MaxBytes    Bytes         `yaml:"max_bytes"`
+	Storage     string        `yaml:"storage"`
+	Replicas    int           `yaml:"replicas"`
+}
+
+// Admin is the operator's port.
+type Admin struct {
+	Listen string `yaml:"listen" flag:"admin"`
+	Pprof  bool   `yaml:"pprof"`
+}
+
+// Log is what goes to standard error.
+type Log struct {
+	Level  string `yaml:"level" flag:"log-level"`
+	Format string `yaml:"format" flag:"log-format"`
+}
+
+// Auto in place of an address asks for the usual one, and for what is possible if that is taken.
+const Auto = "auto"
+
+// Off says whether an address means that the port stays closed.
+func Off(address string) bool { return address == "" || address == "none" }

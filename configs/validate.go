@@ -1,0 +1,135 @@
+package configs
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What is checked here is the form of values, and that none is zero by mistake: to the packages that take them zero is
+// "the default". What else they have to say about a value joins in by the checks of Load.
+
+func (c Edge) validate(f findings) {
+	c.Serving.validate(f)
+	c.NATS.validate(f.in("nats"))
+	c.Stream.validate(f.in("stream"))
+	c.Admin.validate(f.in("admin"), false)
+	c.Log.validate(f.in("log"))
+}
+
+func (c Publisher) validate(f findings) {
+	c.Reading.validate(f)
+	c.NATS.validate(f.in("nats"))
+	c.Stream.validate(f.in("stream"))
+	c.Admin.validate(f.in("admin"), false)
+	c.Log.validate(f.in("log"))
+}
+
+func (c Tidings) validate(f findings) {
+	c.Serving.validate(f)
+	c.Reading.validate(f)
+	c.NATS.validate(f.in("nats"))
+	c.Stream.validate(f.in("stream"))
+	f.unless(c.Stream.Replicas == 1, "stream.replicas", "a NATS of its own has one copy; write 1, or use the programs edge and publisher with a cluster")
+	c.Admin.validate(f.in("admin"), true)
+	c.Log.validate(f.in("log"))
+}
+
+func (c Serving) validate(f findings) {
+	f.address("listen", c.Listen)
+	f.unless(c.Auth == "none", "auth", `only "none" is known so far; tokens come with a later release`)
+	positive(f, "heartbeat", c.Heartbeat)
+	positive(f, "slow_timeout", c.SlowTimeout)
+	positive(f, "handshake_timeout", c.HandshakeTimeout)
+	positive(f, "linger", c.Linger)
+	f.unless(c.Gather >= 0, "gather", "cannot be negative")
+	positive(f, "drain_window", c.DrainWindow)
+	positive(f, "drain_grace", c.DrainGrace)
+	f.unless(c.DrainGrace >= c.DrainWindow, "drain_grace", "is shorter than drain_window")
+	f.unless(c.Loops >= 0, "loops", "cannot be negative")
+	positive(f, "send_buffer", c.SendBuffer)
+	f.unless(c.GCPercent >= 0, "gc_percent", "cannot be negative")
+
+	limits := f.in("limits")
+	positive(limits, "connections", c.Limits.Connections)
+	positive(limits, "subscriptions", c.Limits.Subscriptions)
+	positive(limits, "message_bytes", c.Limits.MessageBytes)
+	positive(limits, "header_bytes", c.Limits.HeaderBytes)
+	positive(limits, "headers", c.Limits.Headers)
+	positive(limits, "replay", c.Limits.Replay)
+	positive(limits, "bad_requests", c.Limits.BadRequests)
+	positive(limits, "recent", c.Limits.Recent)
+	positive(limits, "recent_bytes", c.Limits.RecentBytes)
+}
+
+func (c Reading) validate(f findings) {
+	f.unless(c.Grace >= 0, "grace", "cannot be negative")
+	positive(f.in("host"), "interval", c.Host.Interval)
+	docker := f.in("docker")
+	docker.unless(c.Docker.Host == "" || strings.Contains(c.Docker.Host, "://"), "host",
+		"is no address of an engine such as unix:///var/run/docker.sock or tcp://10.0.0.5:2375")
+	positive(docker, "interval", c.Docker.Interval)
+	positive(docker, "list_interval", c.Docker.ListInterval)
+}
+
+func (c NATS) validate(f findings) {
+	f.unless(len(c.Servers) > 0, "servers", "is empty; nats://127.0.0.1:4222 is usual")
+	for _, server := range c.Servers {
+		f.unless(isServer(server), "servers", strconv.Quote(mask(server))+" is no address of NATS such as nats://nats.example.org:4222")
+	}
+	f.unless(c.Prefix != "", "prefix", "is missing; tidings is usual")
+	positive(f, "max_payload", c.MaxPayload)
+}
+
+func (c OwnNATS) validate(f findings) {
+	if c.Listen != Auto && !Off(c.Listen) {
+		f.address("listen", c.Listen)
+	}
+	if !Off(c.Monitor) {
+		f.address("monitor", c.Monitor)
+	}
+	f.unless(c.Prefix != "", "prefix", "is missing; tidings is usual")
+	positive(f, "max_payload", c.MaxPayload)
+}
+
+func (c Stream) validate(f findings) {
+	f.unless(c.Name != "", "name", "is missing; TIDINGS is usual")
+	positive(f, "max_age", c.MaxAge)
+	positive(f, "max_per_topic", c.MaxPerTopic)
+	positive(f, "max_bytes", c.MaxBytes)
+	f.oneOf("storage", c.Storage, "file", "memory")
+	f.unless(slices.Contains([]int{1, 3, 5}, c.Replicas), "replicas", "is 1, 3 or 5")
+}
+
+func (c Admin) validate(f findings, auto bool) {
+	if !Off(c.Listen) && !(auto && c.Listen == Auto) {
+		f.address("listen", c.Listen)
+	}
+}
+
+func (c Log) validate(f findings) {
+	f.oneOf("level", c.Level, "debug", "info", "warn", "error")
+	f.oneOf("format", c.Format, "auto", "text", "json")
+}
+
+func (f findings) oneOf(key, value string, choices ...string) {
+	f.unless(slices.Contains(choices, value), key, strconv.Quote(value)+" is none of "+strings.Join(choices, ", "))
+}
+
+func (f findings) address(key, value string) {
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		f.unless(false, key, strconv.Quote(value)+" is no address such as 127.0.0.1:8080 or :8080")
+		return
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	f.unless(err == nil, key, strconv.Quote(value)+" has no port between 0 and 65535")
+	f.unless(!strings.ContainsAny(host, "/ @"), key, strconv.Quote(value)+" is no address such as 127.0.0.1:8080 or :8080")
+}
+
+func isServer(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Host != "" && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme)
+}
