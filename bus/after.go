@@ -1,0 +1,209 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Replay is what came after a position.
+type Replay struct {
+	Position Position  // where the caller stands once it has taken Messages
+	Messages []Message // by rising Seq over all topics, each once; markers are among them
+	Lost     []Loss    // by topic
+	Complete bool      // nothing of a topic with delivery Every is missing, and this is proven
+	More     bool      // the limit cut it short; go on after Position.Seq
+}
+
+// Loss says that messages of Topic with After < Seq < Before are gone from the stream, or may be.
+type Loss struct {
+	Topic         Topic
+	After, Before uint64
+}
+
+// After returns all retained messages of the patterns with Seq > after, at most limit of them (0 or less: all). Prev of each is
+// true, as with Last. The caller has seen to it that after is of the stream's present epoch.
+//
+// Complete for a topic means that its loss is ruled out: a message at or before after is still retained, and since what
+// is evicted is evicted oldest first, so is all that followed; or the stream itself reaches back to after and the topic
+// has not come up to its limit. All else is a Loss, even if nothing was lost in truth. Only topics with delivery Every are
+// judged. What lapsed by a TTL of its own or was deleted by an operator is no loss.
+//
+// If after lies beyond the stream's last Seq, it cannot be of this epoch: the answer is empty, not Complete, and
+// without any Loss, and Position is the stream's end.
+func (c *Conn) After(ctx context.Context, after uint64, limit int, patterns ...Pattern) (Replay, error) {
+	if limit <= 0 {
+		limit = math.MaxInt32
+	}
+	var replay Replay
+	err := c.read(ctx, readAfter, func(ctx context.Context) (err error) {
+		replay, err = c.after(ctx, after, limit, patterns)
+		return err
+	})
+	c.metrics.read[readAfter].messages.Add(float64(len(replay.Messages)))
+	return replay, err
+}
+
+func (c *Conn) after(ctx context.Context, after uint64, limit int, patterns []Pattern) (Replay, error) {
+	info, err := c.streamInfo(ctx)
+	if err != nil {
+		return Replay{}, err
+	}
+	state := stateOf(info)
+	replay := Replay{Position: Position{Epoch: state.Epoch, Seq: state.LastSeq}}
+	if after >= state.LastSeq {
+		replay.Complete = after == state.LastSeq
+		return replay, nil
+	}
+	filters := c.filters(patterns)
+	raw, more, err := c.stretchAfter(ctx, after, state.LastSeq, limit, filters)
+	if err != nil {
+		return Replay{}, err
+	}
+	if replay.More = more; more {
+		replay.Position.Seq = number(raw[len(raw)-1], headerSequence)
+	}
+	// Judged after the messages were read: what was evicted meanwhile then shows.
+	retained, err := c.retained(ctx, filters, state.Epoch)
+	if err != nil {
+		return Replay{}, err
+	}
+	if replay.Messages, err = c.linked(ctx, raw, after, retained); err != nil {
+		return Replay{}, err
+	}
+	judge := judge{after: after, upTo: replay.Position.Seq, retained: retained, maxPerTopic: limitsOf(info.Config).maxPerTopic}
+	if replay.Lost, err = c.losses(ctx, judge, raw, patterns); err != nil {
+		return Replay{}, err
+	}
+	replay.Complete = len(replay.Lost) == 0 && (retained.first <= after+1 || !anyEvery(patterns))
+	return replay, nil
+}
+
+// stretchAfter reads all filters side by side and merges them, each message once.
+func (c *Conn) stretchAfter(ctx context.Context, after, upTo uint64, limit int, filters []string) (raw []*nats.Msg, more bool, err error) {
+	stretches := make([]stretch, len(filters))
+	for i, filter := range filters {
+		stretches[i] = stretch{filter, after + 1, upTo, limit}
+	}
+	found, cut, err := c.readStretches(ctx, stretches)
+	if err != nil {
+		return nil, false, err
+	}
+	raw = slices.Concat(found...)
+	if len(filters) > 1 {
+		seq := func(m *nats.Msg) uint64 { return number(m, headerSequence) }
+		slices.SortFunc(raw, func(a, b *nats.Msg) int { return cmp.Compare(seq(a), seq(b)) })
+		raw = slices.CompactFunc(raw, func(a, b *nats.Msg) bool { return seq(a) == seq(b) })
+	}
+	if len(raw) > limit {
+		// A stretch that was cut has limit messages of its own, so that nothing before this cut is missing.
+		return raw[:limit], true, nil
+	}
+	return raw, slices.Contains(cut, true), nil
+}
+
+// linked decodes raw, leaves out what is invalid, and sets Prev.
+func (c *Conn) linked(ctx context.Context, raw []*nats.Msg, after uint64, retained retained) ([]Message, error) {
+	messages := make([]Message, 0, len(raw))
+	seen := map[Topic]uint64{} // messages of each topic, invalid ones too
+	for _, r := range raw {
+		m, err := c.decodeStored(r)
+		seen[m.Topic]++
+		if err == nil {
+			messages = append(messages, m)
+		}
+	}
+	// Only where more is retained than was read can there be one before.
+	var asks []place
+	for t, n := range seen {
+		if retained.topics[t] > n {
+			asks = append(asks, place{t, after + 1})
+		}
+	}
+	before, err := c.before(ctx, asks)
+	if err != nil {
+		return nil, err
+	}
+	prev := make(map[Topic]uint64, len(seen))
+	for p, m := range before {
+		prev[p.topic] = m.Seq
+	}
+	for i := range messages {
+		m := &messages[i]
+		m.Prev, prev[m.Topic] = prev[m.Topic], m.Seq
+	}
+	return messages, nil
+}
+
+// judge is what a verdict on (after, upTo] rests on.
+type judge struct {
+	after, upTo uint64
+	retained    retained
+	maxPerTopic uint64 // 0: no limit
+}
+
+// losses names each topic of which the stretch is not provably whole.
+func (c *Conn) losses(ctx context.Context, j judge, raw []*nats.Msg, patterns []Pattern) ([]Loss, error) {
+	suspects := map[Topic]bool{}
+	for t, n := range j.retained.topics {
+		full := j.maxPerTopic > 0 && n >= j.maxPerTopic
+		if t.Delivery() == Every && (full || j.retained.first > j.after+1) {
+			suspects[t] = true
+		}
+	}
+	for _, p := range patterns {
+		// A topic asked for by name may have lost all it had.
+		if t := Topic(p); p.IsTopic() && t.Delivery() == Every && j.retained.first > j.after+1 {
+			suspects[t] = true
+		}
+	}
+	if err := c.acquit(ctx, j, suspects); err != nil {
+		return nil, err
+	}
+	first := make(map[Topic]uint64, len(suspects))
+	for _, m := range raw {
+		if t, ok := topicOf(c.subjects.pub, lastValue(m.Header, headerSubject)); ok && first[t] == 0 {
+			first[t] = number(m, headerSequence)
+		}
+	}
+	var lost []Loss
+	for t := range suspects {
+		before := first[t]
+		if before == 0 {
+			before = j.upTo + 1
+		}
+		if before > j.after+1 { // else nothing fits between
+			lost = append(lost, Loss{Topic: t, After: j.after, Before: before})
+		}
+	}
+	slices.SortFunc(lost, func(a, b Loss) int { return strings.Compare(string(a.Topic), string(b.Topic)) })
+	return lost, nil
+}
+
+// acquit takes the topics from suspects that still have a message at or before after: eviction goes oldest first.
+func (c *Conn) acquit(ctx context.Context, j judge, suspects map[Topic]bool) error {
+	if j.after < j.retained.first {
+		return nil // the stream itself has none
+	}
+	topics := make([]Topic, 0, len(suspects))
+	requests := make([]getRequest, 0, len(suspects))
+	for t := range suspects {
+		topics = append(topics, t)
+		requests = append(requests, getRequest{Seq: 1, NextFor: c.subjects.pubTopic(t)})
+	}
+	_, err := c.get(ctx, requests, func(i int, m *nats.Msg) {
+		if number(m, headerSequence) <= j.after {
+			delete(suspects, topics[i])
+		}
+	})
+	return err
+}
+
+// anyEvery tells whether a pattern can match a topic with delivery Every.
+func anyEvery(patterns []Pattern) bool {
+	return slices.ContainsFunc(patterns, func(p Pattern) bool { return Topic(p).Delivery() == Every })
+}

@@ -1,0 +1,272 @@
+package bus_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"tidings/bus"
+	"tidings/bus/bustest"
+)
+
+func seqs(messages []bus.Message) []uint64 {
+	s := []uint64{}
+	for _, m := range messages {
+		s = append(s, m.Seq)
+	}
+	return s
+}
+
+func TestAfter_AllThatFollowedInOrderAndComplete(t *testing.T) {
+	c := bustest.New(t).Connect(t)
+	a1 := publish(t, c, "alerts.a", 1)
+	after := publish(t, c, "alerts.b", 2)
+	a2 := publish(t, c, "alerts.a", 3)
+	publish(t, c, "other", 4)
+	n1 := publish(t, c, "alerts.new", 5)
+	a3 := publish(t, c, "alerts.a", 6)
+	end := publish(t, c, "other", 7)
+
+	r, err := c.After(t.Context(), after, 0, "alerts.*", "alerts.a", "*.new") // they overlap: each message comes once
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(seqs(r.Messages), []uint64{a2, n1, a3}) || !r.Complete || r.More || len(r.Lost) != 0 {
+		t.Fatalf("got %+v", r)
+	}
+	for i, prev := range []uint64{a1, 0, a2} {
+		if r.Messages[i].Prev != prev {
+			t.Errorf("%v: the one before was #%d", r.Messages[i], prev)
+		}
+	}
+	if r.Position != (bus.Position{Epoch: c.State().Epoch, Seq: end}) {
+		t.Errorf("position is %+v", r.Position)
+	}
+	if r, err = c.After(t.Context(), end, 0, ">"); err != nil || !r.Complete || len(r.Messages) != 0 || r.Position.Seq != end {
+		t.Errorf("after the end: %+v, %v", r, err)
+	}
+}
+
+func TestAfter_BeyondTheEnd(t *testing.T) {
+	c := bustest.New(t).Connect(t)
+	end := publish(t, c, "alerts.a", 1)
+	r, err := c.After(t.Context(), end+1, 0, ">")
+	if err != nil || r.Complete || r.More || len(r.Messages) != 0 || len(r.Lost) != 0 || r.Position.Seq != end {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestAfter_LimitCutsAndGoesOn(t *testing.T) {
+	c := bustest.New(t).Connect(t)
+	var want []uint64
+	prev := map[bus.Topic]uint64{}
+	first := publish(t, c, "x.before", 0)
+	for i := range 50 {
+		want = append(want, publish(t, c, fmt.Sprintf("%c.%d", 'a'+i%2, i%3), i))
+	}
+	var got []uint64
+	at := first
+	for more := true; more; {
+		r, err := c.After(t.Context(), at, 7, "a.*", "b.*", "*.1")
+		if err != nil || !r.Complete || len(r.Messages) > 7 {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		for _, m := range r.Messages {
+			if m.Prev != prev[m.Topic] {
+				t.Errorf("%v: the one before was #%d", m, prev[m.Topic])
+			}
+			prev[m.Topic] = m.Seq
+		}
+		got = append(got, seqs(r.Messages)...)
+		at, more = r.Position.Seq, r.More
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestAfter_EvictedByTheTopicsLimitIsLost(t *testing.T) {
+	c := bustest.New(t).Connect(t, func(cfg *bus.Config) { cfg.Stream.MaxPerTopic = 5 })
+	publish(t, c, "metrics.x", 0)
+	publish(t, c, "alerts.quiet", 0)
+	after := publish(t, c, "alerts.busy", 0)
+	publish(t, c, "alerts.quiet", 1)
+	var busy, metrics []uint64
+	for i := range 8 {
+		busy = append(busy, publish(t, c, "alerts.busy", i))
+		metrics = append(metrics, publish(t, c, "metrics.x", i))
+	}
+	r, err := c.After(t.Context(), after, 0, ">")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// metrics.x has lost as much, but only its newest message matters.
+	want := []bus.Loss{{Topic: "alerts.busy", After: after, Before: busy[3]}}
+	if r.Complete || !slices.Equal(r.Lost, want) {
+		t.Errorf("complete %v, lost %v, want %v", r.Complete, r.Lost, want)
+	}
+	if len(r.Messages) != 1+5+5 {
+		t.Errorf("got %v", r.Messages)
+	}
+	// From where one message is still retained, nothing is missing, although the topic is at its limit.
+	if r, err = c.After(t.Context(), busy[3], 0, "alerts.*"); err != nil || !r.Complete || !slices.Equal(seqs(r.Messages), busy[4:]) || r.Messages[0].Prev != busy[3] {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	// One before, it cannot be proven; nor is it true.
+	if r, err = c.After(t.Context(), busy[2], 0, "alerts.*"); err != nil || r.Complete || r.Messages[0].Prev != 0 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if r, err = c.After(t.Context(), after, 0, "metrics.*"); err != nil || !r.Complete || !slices.Equal(seqs(r.Messages), metrics[3:]) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestAfter_ExpiredIsLost(t *testing.T) {
+	t.Parallel()
+	c := bustest.New(t).Connect(t, func(cfg *bus.Config) { cfg.Stream.MaxAge = time.Second })
+	publish(t, c, "alerts.a", 0)
+	after := publish(t, c, "alerts.b", 0)
+	publish(t, c, "alerts.a", 1)
+	gone := publish(t, c, "alerts.vanished", 1)
+	eventually(t, "all expired, markers too", func() bool {
+		s, err := c.StreamState(t.Context())
+		return err == nil && s.FirstSeq > gone && s.Messages == 0
+	})
+	fresh := publish(t, c, "alerts.a", 2)
+	r, err := c.After(t.Context(), after, 0, "alerts.*", "alerts.vanished", "metrics.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Complete {
+		t.Error("it pretends")
+	}
+	if i := slices.IndexFunc(r.Messages, func(m bus.Message) bool { return !m.Gone }); i < 0 || r.Messages[i].Seq != fresh {
+		t.Errorf("got %v, want #%d", r.Messages, fresh)
+	}
+	for _, name := range []bus.Topic{"alerts.a", "alerts.vanished"} {
+		if !slices.ContainsFunc(r.Lost, func(l bus.Loss) bool { return l.Topic == name && l.After == after && l.Before > after+1 }) {
+			t.Errorf("lost %v, want %s to be among them", r.Lost, name)
+		}
+	}
+	if r, err = c.After(t.Context(), after, 0, "metrics.*"); err != nil || !r.Complete {
+		t.Errorf("a pattern of latest topics: %+v, %v", r, err)
+	}
+}
+
+func TestAfter_CutBeforeALossStillTellsIt(t *testing.T) {
+	t.Parallel()
+	c := bustest.New(t).Connect(t, func(cfg *bus.Config) { cfg.Stream.MaxAge = time.Second })
+	publish(t, c, "alerts.late", 0)
+	after := publish(t, c, "alerts.a", 0)
+	publish(t, c, "alerts.late", 1)
+	eventually(t, "all expired", func() bool {
+		s, err := c.StreamState(t.Context())
+		return err == nil && s.FirstSeq > after+1
+	})
+	for i := range 3 {
+		publish(t, c, "alerts.a", i)
+	}
+	publish(t, c, "alerts.late", 2)
+	r, err := c.After(t.Context(), after, 2, "alerts.*")
+	if err != nil || !r.More || r.Complete {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if !slices.ContainsFunc(r.Lost, func(l bus.Loss) bool { return l.Topic == "alerts.late" }) {
+		t.Errorf("lost %v: the first page has to tell it, no later one can", r.Lost)
+	}
+}
+
+func TestReads_StepOverInvalidMessages(t *testing.T) {
+	server := bustest.New(t)
+	c, stranger := server.Connect(t), dial(t, server)
+	raw := func(data string) { send(t, stranger, &nats.Msg{Subject: "tidings.pub.alerts.a", Data: []byte(data)}) }
+	first := publish(t, c, "alerts.a", 1)
+	raw("not JSON")
+	raw("\xff")
+	send(t, stranger, &nats.Msg{Subject: "tidings.pub.bad$topic", Data: []byte(`1`)})
+	second := publish(t, c, "alerts.a", 2)
+	raw("}")
+
+	s, err := c.Last(t.Context(), ">")
+	if err != nil || !slices.Equal(seqs(s.Messages), []uint64{second}) || s.Messages[0].Prev != first {
+		t.Errorf("Last: %+v, %v, want #%d after #%d", s, err, second, first)
+	}
+	if s, err = c.LastN(t.Context(), "alerts.*", 5); err != nil || !slices.Equal(seqs(s.Messages), []uint64{first, second}) || s.Messages[1].Prev != first {
+		t.Errorf("LastN: %+v, %v", s, err)
+	}
+	for after := range second {
+		r, err := c.After(t.Context(), after, 0, ">")
+		if err != nil || !r.Complete || r.Messages[len(r.Messages)-1].Seq != second || after > 0 && r.Messages[0].Prev != first {
+			t.Errorf("After %d: %+v, %v", after, r, err)
+		}
+	}
+}
+
+// Each read is held against what was seen live: the same places, the same predecessors.
+func TestReads_AgreeWithWhatWasLive(t *testing.T) {
+	for _, storage := range []string{"file", "memory"} {
+		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
+			c := bustest.New(t).Connect(t, func(cfg *bus.Config) { cfg.Stream.Storage, cfg.Stream.MaxPerTopic = storage, 40 })
+			l := listen(t, c, ">")
+			random := rand.New(rand.NewPCG(1, 2))
+			live := map[bus.Topic][]bus.Message{}
+			for n := range 600 {
+				publish(t, c, fmt.Sprintf("%s.%d", []string{"alerts", "metrics"}[n%2], int(random.ExpFloat64()*4)), n)
+				m := receive(t, c, l)
+				live[m.Topic] = append(live[m.Topic], m)
+			}
+			for topic, all := range live { // as the stream now has it: the oldest are evicted
+				if n := len(all); n > 40 {
+					live[topic] = all[n-40:]
+					live[topic][0].Prev = 0
+				}
+			}
+			compare := func(what string, got []bus.Message, keep func(all []bus.Message) []bus.Message) {
+				t.Helper()
+				var want []bus.Message
+				for _, all := range live {
+					want = append(want, keep(all)...)
+				}
+				slices.SortFunc(want, func(a, b bus.Message) int { return int(a.Seq) - int(b.Seq) })
+				if len(got) != len(want) {
+					t.Fatalf("%s: got %d messages, want %d", what, len(got), len(want))
+				}
+				for i := range got {
+					if got[i].Topic != want[i].Topic || got[i].Seq != want[i].Seq || got[i].Prev != want[i].Prev ||
+						string(got[i].Payload) != string(want[i].Payload) || !got[i].Time.Equal(want[i].Time) {
+						t.Errorf("%s: got %v, want %v", what, got[i], want[i])
+					}
+				}
+			}
+			s, err := c.Last(t.Context(), ">")
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare("Last", s.Messages, func(all []bus.Message) []bus.Message { return all[len(all)-1:] })
+			for _, n := range []int{1, 2, 7, 39, 40, 41, 1000} {
+				if s, err = c.LastN(t.Context(), ">", n); err != nil {
+					t.Fatal(err)
+				}
+				compare(fmt.Sprint("LastN ", n), s.Messages, func(all []bus.Message) []bus.Message { return all[max(0, len(all)-n):] })
+			}
+			for _, after := range []uint64{0, 1, 100, 300, 550, 599, 600} {
+				r, err := c.After(t.Context(), after, 0, ">")
+				if err != nil {
+					t.Fatal(err)
+				}
+				compare(fmt.Sprint("After ", after), r.Messages, func(all []bus.Message) []bus.Message {
+					i := slices.IndexFunc(all, func(m bus.Message) bool { return m.Seq > after })
+					if i < 0 {
+						return nil
+					}
+					return all[i:]
+				})
+			}
+		})
+	}
+}

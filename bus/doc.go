@@ -1,0 +1,74 @@
+// Package bus holds the words that publishers and edges share (topics, patterns, positions, messages), and the line to
+// NATS that carries them. Subjects exist only here: a string that a client sent reaches NATS only as a Topic or a Pattern.
+//
+// # The way of a message
+//
+// A publisher hands JSON to an Outbox (outbox.go; its lanes, one per topic, are in lanes.go), or calls Publish
+// (publish.go). It goes to the subject <prefix>.pub.<topic> (subject.go), which the stream takes (stream.go,
+// streamconfig.go). The stream acknowledges it with its place, keeps it, and republishes it on <prefix>.live.<topic> with
+// that place and the place of the message before it. A Listener (listen.go) has it there by plain core NATS, and Decode
+// (message.go, json.go) makes a Message of it.
+//
+// What was missed is read back from the stream by Direct Get, many messages for one request (get.go): how things stand
+// (Last, last.go), a stretch to fill a chart (LastN, lastn.go), all that followed a place (After, after.go), which also
+// judges whether it is complete. No consumer is made on the stream, by any of them.
+//
+// When a message's time to live is over and nothing follows it on its topic, NATS puts a marker in its place: a Message
+// that is Gone.
+//
+// # Epochs
+//
+// A place counts within one life of the stream. Its name, the epoch, is the moment of the stream's creation. The Conn
+// watches for a stream that was deleted or made anew, and says so by OnState: positions of another epoch are void. A stream
+// with storage "memory" on a cluster, with one replica, would lose its messages with its server and keep its name: do
+// not do this.
+//
+// # Replicas
+//
+// Any replica of the stream may answer a Direct Get, and a follower may be some milliseconds behind the leader, which
+// republishes. Last notices, and reads anew; LastN and After cannot. On a stream with several replicas, what they return may
+// lack messages of the last moments before it was read: the next live message of the topic shows it by its Prev.
+//
+// # Invalid messages
+//
+// Any NATS client may publish. What has no valid topic, is not JSON, not UTF-8 or too large is counted and left out. Prev then
+// points at the valid message before it in all that is read from the stream. Live, NATS sets Prev, to the invalid message;
+// Decode returns its Seq and Prev along with the error, so that who follows a topic can step over it.
+//
+// # Goroutines
+//
+//   - Each Conn has one that watches the stream: it creates it, or brings it up to date, and notices when it goes.
+//   - Each Listener has one that tells of which patterns messages were dropped. The messages themselves go from NATS' reading
+//     goroutine straight into the Listener's channel.
+//   - An Outbox has none but its Run.
+//   - NATS' client has its own. OnState is called from one of them, or from the watching one, never from two at once.
+//
+// Close ends them all and waits. Locks are taken in this order: Listener.mu, Conn.ensure, Conn.telling, Conn.mu. A lock of the lanes is
+// taken alone.
+//
+// # Promises
+//
+//   - Only the grammar passes: TestParseTopic_TakesTheGrammarAndNothingElse, FuzzParseTopic, FuzzParsePattern.
+//   - Seq, Prev and Time are the stream's own truth, live and read back, and cannot be forged: TestLive_NamesItsPredecessor,
+//     TestReads_AgreeWithWhatWasLive, TestLive_PublishersCannotForgeAPlace.
+//   - Last misses no topic, also beyond the 1,024 that NATS answers at once: TestLast_ThreeThousandTopics.
+//   - After never pretends: TestAfter_EvictedByTheTopicsLimitIsLost, TestAfter_ExpiredIsLost,
+//     TestAfter_CutBeforeALossStillTellsIt, TestAfter_BeyondTheEnd.
+//   - What lapses is told: TestLive_MarkerIsGone.
+//   - Nothing invalid gets through: TestDecode_SaysWhatIsInvalidAndCountsIt, FuzzDecode, TestReads_StepOverInvalidMessages.
+//   - Decode allocates nothing: TestDecode_AllocatesNothing.
+//   - An Outbox outlives an outage with each Every message once and in order, and the newest of each Latest topic:
+//     TestOutbox_OutageKeepsEveryAndTheNewestOfLatest, TestOutbox_OutlivesTheStream; what it drops is counted:
+//     TestOutbox_FullDropsTheOldest, TestOutbox_GraceEnds, TestOutbox_WhatNobodyTakesHoldsUpNothing.
+//   - A Conn starts before NATS does, and never gives up: TestConnect_BeforeNATSIsThere, TestReconnect_GoesOnAndKeepsTheEpoch.
+//   - What a full Listener lost is told, wholly: TestListener_OverflowIsToldUntilTheEnd.
+//   - The stream is made by whoever comes first, and never damaged: TestStream_TwoCreateItAtTheSameTime,
+//     TestStream_IsBroughtUpToDateAndKeepsWhatItHolds, TestStream_WhatCannotBeChangedIsSaid, TestStream_OperatorsIsOnlyChecked,
+//     TestStream_DeletedIsMadeAnewAndSaid.
+//   - Close ends all: TestClose_EndsAll, and the leak check over all tests.
+//
+// # What it refuses
+//
+// It publishes no payload that it would not deliver. It has no buffer for a line that is down, other than an Outbox: an
+// action that is done late is worse than one that fails. It knows no payloads, and no clients.
+package bus
