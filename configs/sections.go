@@ -45,6 +45,7 @@ type Serving struct {
 	Gather           time.Duration `yaml:"gather"`
 	DrainWindow      time.Duration `yaml:"drain_window"`
 	DrainGrace       time.Duration `yaml:"drain_grace"`
+	MaxAge           time.Duration `yaml:"max_connection_age"`
 	Loops            int           `yaml:"loops"`
 	SendBuffer       Bytes         `yaml:"send_buffer"`
 	GCPercent        int           `yaml:"gc_percent"`

@@ -48,6 +48,7 @@ func (c Serving) validate(f findings) {
 	positive(f, "drain_window", c.DrainWindow)
 	positive(f, "drain_grace", c.DrainGrace)
 	f.unless(c.DrainGrace >= c.DrainWindow, "drain_grace", "is shorter than drain_window")
+	f.unless(c.MaxAge >= 0, "max_connection_age", "cannot be negative")
 	f.unless(c.Loops >= 0, "loops", "cannot be negative")
 	positive(f, "send_buffer", c.SendBuffer)
 	f.unless(c.GCPercent >= 0, "gc_percent", "cannot be negative")
