@@ -1,0 +1,159 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tidings/bus"
+)
+
+// Config says how an edge is to run. A zero field means its default; Bus is the only one that has none.
+type Config struct {
+	Listen   string       // host:port for sockets and pages; default 127.0.0.1:8080
+	Listener net.Listener // instead of Listen: one that is open already (TLS goes by here)
+	Node     string       // this edge's name, as clients are told; default the host's name
+	Bus      *bus.Conn    // the line to NATS; its owner closes it after Run has returned
+
+	Heartbeat        time.Duration // between pings; default 25 s
+	HandshakeTimeout time.Duration // from accept to the end of the upgrade request; default 10 s
+	SlowTimeout      time.Duration // a client that takes nothing for so long is closed; default 30 s
+	Linger           time.Duration // a topic without subscribers stays subscribed at NATS for so long; default 10 s
+	Gather           time.Duration // a busy loop lets messages gather for as long as its last turn took, at most this; default 5 ms; below 0: never
+	DrainWindow      time.Duration // within which clients of a stopping edge are asked to connect elsewhere; default 5 s
+	DrainGrace       time.Duration // after which a stopping edge closes those who stayed; default 8 s
+	MaxAge           time.Duration // a connection this old is asked to connect anew, so that new nodes fill up; default 0: never
+
+	Loops      int    // event loops; default GOMAXPROCS
+	SendBuffer int    // SO_SNDBUF of each connection in bytes, which the kernel doubles; default 128 KiB
+	Limits     Limits // of all that a client can make grow
+
+	Origins []string // hosts of other sites whose pages may connect ("app.example.org", "*.example.org", "*" for any); a page of the same host always may
+
+	Pages      http.Handler // answers requests that are neither an upgrade nor the protocol's; default 404
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer // nil: metrics are kept and not registered
+}
+
+// Limits bound what clients can make an edge hold. A zero field means its default.
+type Limits struct {
+	Connections   int // open at once; default 100,000
+	Subscriptions int // patterns per connection; default 128
+	MessageBytes  int // of one message from a client, over all of its fragments; default 64 KiB
+	HeaderBytes   int // of an upgrade request; default 8 KiB
+	Headers       int // header lines of an upgrade request; default 64
+	Replay        int // messages that one subscribe brings back from the stream, over all of its patterns; default 10,000
+	BadRequests   int // within a minute, before a connection is closed; default 10
+	Recent        int // messages of a pattern kept for slow and returning clients, per loop; default 256
+	RecentBytes   int // and their bytes, per loop and over all patterns; default 64 MiB
+}
+
+func (c Config) withDefaults() Config {
+	def(&c.Listen, "127.0.0.1:8080")
+	if c.Node == "" {
+		c.Node, _ = os.Hostname()
+		def(&c.Node, "edge")
+	}
+	def(&c.Heartbeat, 25*time.Second)
+	def(&c.HandshakeTimeout, 10*time.Second)
+	def(&c.SlowTimeout, 30*time.Second)
+	def(&c.Linger, 10*time.Second)
+	def(&c.Gather, 5*time.Millisecond)
+	def(&c.DrainWindow, 5*time.Second)
+	def(&c.DrainGrace, 8*time.Second)
+	def(&c.Loops, runtime.GOMAXPROCS(0))
+	def(&c.SendBuffer, 128<<10)
+	def(&c.Limits.Connections, 100_000)
+	def(&c.Limits.Subscriptions, 128)
+	def(&c.Limits.MessageBytes, 64<<10)
+	def(&c.Limits.HeaderBytes, 8<<10)
+	def(&c.Limits.Headers, 64)
+	def(&c.Limits.Replay, 10_000)
+	def(&c.Limits.BadRequests, 10)
+	def(&c.Limits.Recent, 256)
+	def(&c.Limits.RecentBytes, 64<<20)
+	if c.Pages == nil {
+		c.Pages = http.NotFoundHandler()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// maxLoops is the number of bits in an interest's set of loops.
+const maxLoops = 64
+
+// Validate names all that is wrong with c at once, each by its key.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Bus == nil {
+		fault("Bus: missing; an edge needs its line to NATS")
+	}
+	if c.Listener == nil && c.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			fault("Listen: %q is not host:port", c.Listen)
+		}
+	}
+	for _, d := range []struct {
+		key      string
+		value    time.Duration
+		min, max time.Duration
+	}{
+		{"Heartbeat", c.Heartbeat, 100 * time.Millisecond, time.Hour},
+		{"HandshakeTimeout", c.HandshakeTimeout, 100 * time.Millisecond, time.Hour},
+		{"SlowTimeout", c.SlowTimeout, 100 * time.Millisecond, time.Hour},
+		{"Linger", c.Linger, time.Millisecond, time.Hour},
+		{"Gather", max(c.Gather, 0), 0, 100 * time.Millisecond},
+		{"DrainWindow", c.DrainWindow, time.Millisecond, time.Hour},
+		{"MaxAge", c.MaxAge, time.Second, 365 * 24 * time.Hour},
+		{"DrainGrace", c.DrainGrace, time.Millisecond, time.Hour},
+	} {
+		if d.value != 0 && (d.value < d.min || d.value > d.max) {
+			fault("%s: %v is outside %v to %v", d.key, d.value, d.min, d.max)
+		}
+	}
+	for _, n := range []struct {
+		key      string
+		value    int
+		min, max int
+	}{
+		{"Loops", c.Loops, 1, maxLoops},
+		{"SendBuffer", c.SendBuffer, 4 << 10, 64 << 20},
+		{"Limits.Connections", c.Limits.Connections, 1, 1 << 24},
+		{"Limits.Subscriptions", c.Limits.Subscriptions, 1, 1 << 14},
+		{"Limits.MessageBytes", c.Limits.MessageBytes, 128, 16 << 20},
+		{"Limits.HeaderBytes", c.Limits.HeaderBytes, 512, 1 << 20},
+		{"Limits.Headers", c.Limits.Headers, 8, 1 << 12},
+		{"Limits.Replay", c.Limits.Replay, 1, 1 << 20},
+		{"Limits.BadRequests", c.Limits.BadRequests, 1, 1 << 20},
+		{"Limits.Recent", c.Limits.Recent, 1, 1 << 16},
+		{"Limits.RecentBytes", c.Limits.RecentBytes, 1 << 10, 1 << 40},
+	} {
+		if n.value != 0 && (n.value < n.min || n.value > n.max) {
+			fault("%s: %d is outside %d to %d", n.key, n.value, n.min, n.max)
+		}
+	}
+	for _, o := range c.Origins {
+		if o == "" || strings.Contains(o, "/") {
+			fault("Origins: %q is not a host; write app.example.org, without scheme or path", o)
+		}
+	}
+	return errors.Join(faults...)
+}

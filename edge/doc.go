@@ -1,0 +1,61 @@
+// Package edge is a node of the cluster: it holds the clients' connections and relays to each what it subscribed to.
+//
+// # The way of a message
+//
+// NATS delivers a message on one channel of the hub. The hub (hub.go) looks whether its predecessor was seen (topic.go), builds the
+// frame that all clients get (frame.go), and leaves it in the inbox of each loop that wants the topic (inbox.go). In its
+// next turn (loop.go) a loop marks every subscriber (turn.go: spread) and then writes to each marked connection once, all
+// that it is due (turn.go: flush). Connections that are due the same share the bytes. A delivery takes no lock, no
+// atomic operation and no allocation.
+//
+// # The way of a request
+//
+// A readable socket is read into the loop's buffer. A new connection says first what it is (upgrade.go): a WebSocket, or
+// anything else, which goes on to net/http (web.go, http.go, events.go). Frames are taken apart (read.go), requests
+// answered (request.go, subscribe.go). A pattern that the loop does not hold yet is asked of the hub (feed.go), which subscribes
+// to it at NATS and reads the last message of each of its topics (interest.go); the subscribe waits for
+// that, and nothing else of its connection is looked at meanwhile.
+//
+// # Joining without a hole
+//
+// The hub subscribes first, reads the stream then, and passes on what had come live until then; all it grants is "from place
+// P on you will miss nothing", with the newest values up to P. P comes to a loop through the same inbox as the messages do, hence in order. Since a loop
+// keeps what is recent of each pattern (ring.go), most returning clients are served from memory; the others share reads of
+// the stream (replay.go).
+//
+// A hole between NATS and the hub shows by a message's prev. The hub then holds back all that follows, reads
+// what is missing from the stream, and goes on (repair.go). The same happens after NATS was away.
+//
+// # Slow clients
+//
+// What a full socket does not take is not queued. The connection lags (lag.go): it remembers the rest of the frame that was cut, a
+// place for each subscription, and which latest topics have a newer value, and is sent from those when it can be, and from the
+// stream where memory no longer reaches back (refill.go). interval_ms (pace.go)
+// works the same way.
+//
+// # Goroutines
+//
+//   - One for each loop. It owns its connections, feeds, views, timers and buffers.
+//   - One for the hub. It owns topics, interests and everything about NATS. Workers do what takes time for it, and
+//     come back through its mail.
+//   - One accepts connections, one serves HTTP. Each connection that is not a plain TCP socket costs two (package poll).
+//
+// Loops and hub talk by inbox and mail only, both of which never block. The few locks, of inbox, mail and streams, are
+// held for moments and never nested.
+//
+// # Promises
+//
+//   - A message that matches several patterns of a connection arrives once (TestOverlappingPatterns_DeliverOnce).
+//   - Per topic messages come in rising seq, `every` topics without a hole (TestPublishedMessages_ArriveOnceInOrder).
+//   - What a subscribe brings joins what is live without a hole (TestSubscribe_JoinsWithoutHole).
+//   - A slow client gets the newest value of latest topics and all of `every` topics (TestSlowClient_GetsNewest,
+//     TestSlowClient_GetsAllOfEvery).
+//   - Bad input ends or fails the connection that sent it and no other (TestBadFrames_HurtNobodyElse).
+//   - An idle connection has no goroutine (TestIdleConnections_NeedNoGoroutine), a delivery no allocation
+//     (TestFanout_AllocatesNothing).
+//
+// # What it refuses to do
+//
+// It keeps no message that the stream does not, makes no JetStream consumer for a client, guarantees nothing about messages that
+// bypassed the stream, and logs nothing for each message.
+package edge

@@ -1,0 +1,173 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tidings/edge/poll"
+)
+
+// Edge is a node: it holds clients' connections and relays to each what it subscribed to.
+type Edge struct {
+	// Set by New.
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	listener *poll.Listener
+	hub      *hub
+	loops    []*loop
+	web      *web
+
+	// Any goroutine.
+	connections atomic.Int64
+	running     atomic.Bool
+	stopping    atomic.Bool
+}
+
+// New opens the listener and makes an edge that [Edge.Run] serves. The error names all that is wrong with cfg.
+func New(cfg Config) (*Edge, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("edge configuration: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	e := &Edge{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	e.hub = newHub(cfg.Bus, e.log, e.metrics)
+	for i := range cfg.Loops {
+		l, err := newLoop(e, i)
+		if err != nil {
+			e.closeLoops()
+			return nil, fmt.Errorf("open loop %d: %w", i, err)
+		}
+		e.loops = append(e.loops, l)
+	}
+	e.hub.loops = e.loops
+	if cfg.Listener != nil {
+		e.listener = poll.Wrap(cfg.Listener)
+	} else {
+		l, err := poll.Listen(context.Background(), cfg.Listen, poll.Options{SendBuffer: cfg.SendBuffer, Unsent: unsentMax})
+		if err != nil {
+			e.closeLoops()
+			return nil, err
+		}
+		e.listener = l
+	}
+	e.web = newWeb(e.listener.Addr(), e.handler(), e.log)
+	return e, nil
+}
+
+// unsentMax is how many bytes the kernel may hold unsent before a slow client's next value is chosen. Below it the
+// choice would be made too often; above it the value is old when it arrives.
+const unsentMax = 16 << 10
+
+// Addr is where the edge listens.
+func (e *Edge) Addr() net.Addr { return e.listener.Addr() }
+
+// Ready lists why clients should not be sent here; empty: they may. Losing NATS is such a reason, but none to stop:
+// connections stay, and catch up when it is back.
+func (e *Edge) Ready() []string {
+	var reasons []string
+	if !e.running.Load() {
+		reasons = append(reasons, "edge: not running yet")
+	}
+	if e.stopping.Load() {
+		reasons = append(reasons, "edge: draining")
+	}
+	if err := e.cfg.Bus.Ready(); err != nil {
+		reasons = append(reasons, "nats: "+err.Error())
+	}
+	return reasons
+}
+
+// Run serves until ctx ends, then asks the clients to leave, waits until they have or the grace is over, and returns with
+// everything closed. An edge runs once.
+func (e *Edge) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	failed := make(chan error, len(e.loops)+2)
+	hubCtx, stopHub := context.WithCancel(context.Background())
+	defer stopHub()
+	var hub sync.WaitGroup
+	e.hub.begin(hubCtx)
+	hub.Go(e.hub.run)
+	for _, l := range e.loops {
+		running.Go(func() { failed <- l.run() })
+	}
+	var web sync.WaitGroup
+	web.Go(func() { failed <- e.web.run() })
+	var accepting sync.WaitGroup
+	accepting.Go(func() { failed <- e.accept() })
+	e.running.Store(true)
+	e.log.Info("serving", "address", e.Addr().String(), "node", e.cfg.Node, "loops", len(e.loops))
+
+	var err error
+	select {
+	case <-ctx.Done():
+		// Idle HTTP connections are closed at once; event streams end with the sockets behind them.
+		web.Go(func() { e.web.stop(e.cfg.DrainGrace + closeWait) })
+		e.drain()
+	case err = <-failed:
+	}
+	e.stopping.Store(true)
+	e.listener.Close()
+	accepting.Wait()
+	e.web.stop(closeWait)
+	for _, l := range e.loops {
+		l.post(func(l *loop) { l.stopping = true })
+	}
+	running.Wait()
+	web.Wait()
+	stopHub()
+	hub.Wait()
+	e.running.Store(false)
+	return err
+}
+
+// acceptBatch is how many connections are taken from the listener at a time.
+const acceptBatch = 64
+
+// accept deals new connections to the loops in turn until the listener is closed.
+func (e *Edge) accept() error {
+	batch := make([]poll.Accepted, acceptBatch)
+	next := 0
+	for {
+		n, err := e.listener.Accept(batch)
+		switch {
+		case errors.Is(err, poll.ErrNoDescriptors):
+			e.metrics.handshakes[handshakeFull].Inc()
+			e.log.Warn("a client was turned away: no file descriptors are left; raise the limit (ulimit -n)")
+			time.Sleep(10 * time.Millisecond) // some may be freed; the queue keeps the others
+			continue
+		case err != nil && errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			return fmt.Errorf("accept: %w", err)
+		}
+		shares := make([][]poll.Accepted, len(e.loops))
+		for _, a := range batch[:n] {
+			if e.connections.Add(1) > int64(e.cfg.Limits.Connections) {
+				e.connections.Add(-1)
+				e.metrics.handshakes[handshakeFull].Inc()
+				a.Refuse()
+				continue
+			}
+			shares[next] = append(shares[next], a)
+			next = (next + 1) % len(e.loops)
+		}
+		for i, share := range shares {
+			if len(share) > 0 {
+				e.loops[i].post(func(l *loop) { l.accept(share) })
+			}
+		}
+	}
+}
+
+func (e *Edge) closeLoops() {
+	for _, l := range e.loops {
+		l.poller.Close()
+	}
+}

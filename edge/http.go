@@ -1,0 +1,91 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"tidings/bus"
+	"tidings/edge/wire"
+)
+
+// handler answers what is not an upgrade: the protocol's two HTTP requests, and the operator's pages.
+func (e *Edge) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc(socketPath, func(w http.ResponseWriter, _ *http.Request) {
+		e.metrics.handshakes[handshakeBad].Inc()
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		refuseHTTP(w, wire.UpgradeRequired, "this is a WebSocket; connect to it as one")
+	})
+	mux.HandleFunc("GET /last", e.last)
+	mux.HandleFunc("GET /events", e.events)
+	mux.Handle("/", e.cfg.Pages)
+	return mux
+}
+
+func refuseHTTP(w http.ResponseWriter, code wire.Code, message string) {
+	body := wire.AppendRefusal(nil, code, message)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if code == wire.Unavailable || code == wire.TooManyRequests {
+		w.Header().Set("Retry-After", "5")
+	}
+	w.WriteHeader(code.Status())
+	_, _ = w.Write(body)
+}
+
+// asked reads the topics of a request; false: it has been refused.
+func (e *Edge) asked(w http.ResponseWriter, r *http.Request) ([]bus.Pattern, bool) {
+	if !e.allowedOrigin(r.Header.Get("Origin"), r.Host) {
+		refuseHTTP(w, wire.ForbiddenOrigin, "a page of another site may not read this; the operator can add its host to origins")
+		return nil, false
+	}
+	names := r.URL.Query()["topic"]
+	if len(names) == 0 || len(names) > e.cfg.Limits.Subscriptions {
+		refuseHTTP(w, wire.BadRequest, "name 1 to "+strconv.Itoa(e.cfg.Limits.Subscriptions)+" topics: ?topic=PATTERN&topic=…")
+		return nil, false
+	}
+	wants := make([]wire.Want, len(names))
+	for i, n := range names {
+		wants[i].Topic = n
+	}
+	list, err := patterns(wants)
+	if err != nil {
+		refuseHTTP(w, err.Code, err.Message)
+		return nil, false
+	}
+	return list, true
+}
+
+// last answers with the last retained message of every matching topic (PROTOCOL §8).
+func (e *Edge) last(w http.ResponseWriter, r *http.Request) {
+	list, ok := e.asked(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), loadTimeout)
+	defer cancel()
+	snapshot, err := e.cfg.Bus.Last(ctx, list...)
+	if err != nil {
+		e.log.Warn("read last messages", "error", err)
+		refuseHTTP(w, wire.Unavailable, "this node can't reach its data right now; ask again in a moment")
+		return
+	}
+	b := append([]byte(`{"epoch":`), strconv.Quote(snapshot.Position.Epoch)...)
+	b = strconv.AppendUint(append(b, `,"seq":`...), snapshot.Position.Seq, 10)
+	b = append(b, `,"messages":[`...)
+	for i, m := range snapshot.Messages {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = wire.AppendData(b, wire.Data{Topic: string(m.Topic), Seq: m.Seq, Prev: m.Prev, Time: m.Time.UnixMilli(), Payload: m.Payload})
+	}
+	b = append(b, "]}\n"...)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(30 * time.Second))
+	_, _ = w.Write(b)
+}

@@ -1,0 +1,335 @@
+package edge
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"tidings/edge/poll"
+	"tidings/edge/wire"
+)
+
+// lag is what a connection is owed while its socket takes no more. It holds no messages of its own, but places: how far
+// each subscription has got, and which latest topics have a newer value. So what a slow client costs is bounded by what
+// it subscribed to.
+type lag struct {
+	cut     []byte             // rest of the frame that the last write cut in two
+	queue   []*frame           // to be sent first: acks, errors, what a subscribe brings back
+	cursors []uint64           // for each sub, the place up to which it has been sent its `every` messages
+	stale   map[*view]struct{} // latest topics with a value to be sent
+	blocked bool               // the socket is full: wait until it can be written
+	asking  bool               // messages are being read from the stream
+	moved   time.Time
+}
+
+// Limits of one write to a lagging connection. Small writes, chosen late, keep the values new.
+const (
+	catchUpBytes  = 32 << 10
+	catchUpFrames = 128
+)
+
+// fallBehind makes a connection lag: from here on it is owed places instead of frames. All that was passed on so far
+// counts as sent; what was not is put back after this.
+func (l *loop) fallBehind(slot uint32, c *conn) {
+	if c.lag != nil {
+		return
+	}
+	g := &lag{cursors: make([]uint64, len(c.subs)), moved: l.now}
+	for i := range c.subs {
+		g.cursors[i] = c.subs[i].feed.seq
+	}
+	c.lag, c.slow = g, true
+	l.node.metrics.lagging.Inc()
+	l.node.metrics.slow.Inc()
+	if !c.watched {
+		c.watched = true
+		l.timers.add(l.now.Add(l.node.cfg.SlowTimeout), timer{slot: slot, gen: c.gen, kind: slowTimer})
+	}
+	// What the chain of this turn still holds comes first.
+	t := &l.turn
+	for d := c.head; d >= 0; d = t.dues[d].next {
+		g.queue = append(g.queue, t.frames[t.dues[d].frame])
+	}
+	if c.head >= 0 {
+		c.head, c.tail = -1, -1
+	}
+}
+
+// putBack owes a lagging connection a frame that was passed on to it and not sent.
+func (l *loop) putBack(c *conn, f *frame) {
+	switch {
+	case f.topic == nil || f.lost || f.seq == 0:
+		c.lag.queue = append(c.lag.queue, f)
+	case !f.topic.every:
+		l.outdate(c, l.view(f.topic))
+	default:
+		for i := range c.subs {
+			if c.subs[i].feed.pattern.Matches(f.topic.name) {
+				c.lag.cursors[i] = min(c.lag.cursors[i], f.seq-1)
+			}
+		}
+	}
+}
+
+// outdate notes that a latest topic has a value that the connection has not been sent.
+func (l *loop) outdate(c *conn, v *view) {
+	if _, ok := c.lag.stale[v]; ok {
+		l.node.metrics.conflated.Inc()
+		return
+	}
+	if c.lag.stale == nil {
+		c.lag.stale = map[*view]struct{}{}
+	}
+	c.lag.stale[v] = struct{}{}
+}
+
+// spreadSlow is spread for a connection that lags or paces.
+func (l *loop) spreadSlow(slot uint32, c *conn, v *view, f *frame) {
+	if c.pace != nil && !f.topic.every && !f.lost && l.tooSoon(slot, c, v) {
+		return
+	}
+	switch {
+	case c.lag == nil:
+		l.owe(slot, c, f)
+	case f.lost || (f.seq == 0 && f.topic.every):
+		if len(c.lag.queue) >= l.node.cfg.Limits.Replay {
+			l.node.metrics.overflow.Inc()
+			return
+		}
+		c.lag.queue = append(c.lag.queue, f)
+	case !f.topic.every:
+		l.outdate(c, v)
+	}
+	if c.lag != nil && !c.lag.blocked {
+		l.mark(slot, c)
+	}
+}
+
+// block waits until a connection's socket can be written again.
+func (l *loop) block(slot uint32, c *conn) {
+	c.lag.blocked = true
+	l.arm(slot, c, c.armed|poll.Writable)
+}
+
+// catchUp sends a lagging connection what it is owed, as far as its socket takes it.
+func (l *loop) catchUp(slot uint32, c *conn, sent *tally) {
+	g := c.lag
+	for !g.blocked {
+		if len(g.cut) > 0 {
+			n, err := c.sock.Write(g.cut)
+			sent.bytes += n
+			if !l.progress(slot, c, n, err) {
+				return
+			}
+			g.cut = g.cut[n:]
+			continue
+		}
+		g.cut = nil
+		batch := l.choose(slot, c)
+		if len(batch) == 0 {
+			if g.asking {
+				l.arm(slot, c, c.armed&^poll.Writable) // or it would be announced all the time
+			} else {
+				l.recover(slot, c)
+			}
+			return
+		}
+		buf := l.text[:0]
+		for _, f := range batch {
+			buf = append(buf, f.bytes(c.deflate)...)
+		}
+		l.text = buf[:0]
+		n, err := c.sock.Write(buf)
+		done := 0
+		for rest := n; done < len(batch) && rest > 0; done++ {
+			b := batch[done].bytes(c.deflate)
+			if rest < len(b) {
+				g.cut = b[rest:]
+				rest = 0
+			} else {
+				rest -= len(b)
+			}
+		}
+		for _, f := range batch[:done] {
+			l.sentTo(c, f)
+		}
+		sent.count(done, n)
+		if !l.progress(slot, c, n, err) {
+			return
+		}
+	}
+}
+
+// progress notes what a write achieved. False: the connection is no more.
+func (l *loop) progress(slot uint32, c *conn, n int, err error) bool {
+	if n > 0 {
+		c.lag.moved = l.now
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, poll.ErrAgain):
+		l.block(slot, c)
+	default:
+		l.drop(slot, c, closedByPeer)
+		return false
+	}
+	return true
+}
+
+// recover ends a connection's lag: it has all that it was owed.
+func (l *loop) recover(slot uint32, c *conn) {
+	c.lag = nil
+	c.slow = c.pace != nil
+	l.node.metrics.lagging.Dec()
+	l.arm(slot, c, poll.Readable)
+	if c.input != nil && len(c.input.raw) > 0 {
+		r := ref{slot, c.gen}
+		l.post(func(l *loop) {
+			if c := l.conns.find(r); c != nil {
+				l.hear(r.slot, c)
+			}
+		})
+	}
+}
+
+// choose picks what to send next: what is queued; then of `every` topics what is recent, in rising seq over all
+// subscriptions; then the newest values. Where one pattern may match topics of both kinds, values wait until the
+// messages before them are sent, or the highest seq a client has seen would not be a position.
+func (l *loop) choose(slot uint32, c *conn) []*frame {
+	g := c.lag
+	batch, size := l.turn.batch[:0], 0
+	room := func() bool { return size < catchUpBytes && len(batch) < catchUpFrames }
+	add := func(f *frame) {
+		batch = append(batch, f)
+		size += len(f.wire)
+	}
+	for i := 0; i < len(g.queue) && room(); i++ {
+		add(g.queue[i])
+	}
+	if len(batch) == len(g.queue) {
+		behind := l.chooseEvery(slot, c, room, add)
+		if !behind || !c.mixes() {
+			for _, v := range l.values(g) {
+				if !room() && len(batch) > 0 {
+					break
+				}
+				add(v.last)
+			}
+		}
+	}
+	l.turn.batch = batch
+	return batch
+}
+
+// values lists the stale topics of a lagging connection in rising seq of their values, so that here too the highest seq it
+// has seen is a position.
+func (l *loop) values(g *lag) []*view {
+	list := slices.AppendSeq(l.turn.values[:0], maps.Keys(g.stale))
+	slices.SortFunc(list, func(a, b *view) int { return bySeq(a.last, b.last) })
+	l.turn.values = list
+	return list
+}
+
+// chooseEvery merges what the feeds of a connection keep behind its cursors. It reports whether more is to come, be
+// it that there was no room or that the stream has to be read.
+func (l *loop) chooseEvery(slot uint32, c *conn, room func() bool, add func(*frame)) (behind bool) {
+	g := c.lag
+	next := l.turn.next[:0]
+	for i := range c.subs {
+		r := &c.subs[i].feed.recent
+		if g.cursors[i] < r.floor {
+			l.ask(slot, c)
+			return true
+		}
+		next = append(next, r.after(g.cursors[i]))
+	}
+	l.turn.next = next
+	for {
+		var first *frame
+		for i := range c.subs {
+			r := &c.subs[i].feed.recent
+			if next[i] < r.n {
+				if f := r.at(next[i]); first == nil || f.seq < first.seq {
+					first = f
+				}
+			}
+		}
+		if first == nil {
+			return false
+		}
+		if !room() {
+			return true
+		}
+		for i := range c.subs {
+			r := &c.subs[i].feed.recent
+			if next[i] < r.n && r.at(next[i]) == first {
+				next[i]++
+			}
+		}
+		if !c.had(first) {
+			add(first)
+		}
+	}
+}
+
+// mixes reports whether one position of a connection may stand for topics of both kinds.
+func (c *conn) mixes() bool {
+	if c.onePosition {
+		return true
+	}
+	for i := range c.subs {
+		if p := c.subs[i].feed.pattern; p[0] == '*' || p[0] == '>' {
+			return true
+		}
+	}
+	return false
+}
+
+// had reports whether a lagging connection has been sent an `every` message by some subscription that matches it.
+func (c *conn) had(f *frame) bool {
+	for i := range c.subs {
+		if s := &c.subs[i]; s.from < f.seq && f.seq <= c.lag.cursors[i] && s.feed.pattern.Matches(f.topic.name) {
+			return true
+		}
+	}
+	return false
+}
+
+// sentTo strikes a frame from what a lagging connection is owed.
+func (l *loop) sentTo(c *conn, f *frame) {
+	g := c.lag
+	switch {
+	case len(g.queue) > 0 && g.queue[0] == f:
+		g.queue[0] = nil
+		if g.queue = g.queue[1:]; len(g.queue) == 0 {
+			g.queue = nil
+		}
+	case f.topic.every:
+		for i := range c.subs {
+			if c.subs[i].feed.pattern.Matches(f.topic.name) {
+				g.cursors[i] = max(g.cursors[i], f.seq)
+			}
+		}
+	default:
+		delete(g.stale, l.views[f.topic])
+	}
+}
+
+// checkSlow gives up a client whose socket has taken nothing for too long.
+func (l *loop) checkSlow(slot uint32, c *conn) {
+	c.watched = false
+	if c.lag == nil {
+		return
+	}
+	left := l.node.cfg.SlowTimeout
+	if c.lag.blocked {
+		left -= l.now.Sub(c.lag.moved)
+	}
+	if left <= 0 {
+		l.shut(slot, c, wire.CloseTooSlow, "too slow")
+		return
+	}
+	c.watched = true
+	l.timers.add(l.now.Add(left), timer{slot: slot, gen: c.gen, kind: slowTimer})
+}

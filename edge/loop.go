@@ -1,0 +1,388 @@
+package edge
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"tidings/bus"
+	"tidings/edge/poll"
+	"tidings/edge/wire"
+)
+
+// loop serves a share of the node's connections on one goroutine. All of their state is the loop's own, so that
+// a delivery takes no lock; what others want of it comes through its inbox.
+type loop struct {
+	node  *Edge
+	log   *slog.Logger
+	index int
+
+	// Any goroutine.
+	inbox  inbox
+	poller *poll.Poller // only to wake it
+
+	// The loop's own.
+	now         time.Time
+	epoch       string
+	degraded    bool
+	since       time.Time // when degraded last changed
+	conns       slab
+	feeds       map[bus.Pattern]*feed
+	wild        []*feed // those with a wildcard
+	views       map[*topic]*view
+	idle        []*feed // without subscribers, to be swept
+	recentBytes int
+	timers      wheel
+	swept       time.Time
+	rest        time.Time // messages gather until then
+	draining    *drain
+	stopping    bool
+
+	// Of one turn, kept for the next to use again.
+	turn    turn
+	stamp   uint64
+	events  []poll.Event
+	items   []item
+	read    []byte // what one read brings
+	text    []byte // a message being written
+	upgrade *upgrader
+	header  headerReader
+	inflate inflater
+}
+
+// readSize is what one read takes at most.
+const readSize = 64 << 10
+
+// eventsMax is how many sockets one turn looks after at most.
+const eventsMax = 512
+
+func newLoop(node *Edge, index int) (*loop, error) {
+	p, err := poll.New()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{
+		node: node, log: node.log, index: index, poller: p,
+		feeds: map[bus.Pattern]*feed{}, views: map[*topic]*view{},
+		events: make([]poll.Event, eventsMax), read: make([]byte, readSize),
+		now: time.Now(),
+	}
+	l.timers.start = l.now
+	l.inbox.wake = p.Wake
+	l.upgrade = newUpgrader(l)
+	l.turn.init()
+	return l, nil
+}
+
+func (l *loop) bit() uint64 { return 1 << l.index }
+
+// post leaves something to do on the loop.
+func (l *loop) post(do func(*loop)) { l.inbox.put(item{do: do}) }
+
+// run serves until it is told to stop.
+func (l *loop) run() error {
+	defer l.poller.Close()
+	defer l.conns.each(func(slot uint32, c *conn) { l.drop(slot, c, closedByStop) })
+	for !l.stopping {
+		n, err := l.poller.Wait(l.events, l.wakeAt(), l.idleNow)
+		if err != nil {
+			return fmt.Errorf("loop %d: %w", l.index, err)
+		}
+		start := time.Now()
+		l.now = start
+		delivered := l.stamp
+		for _, e := range l.events[:n] {
+			l.ready(e)
+		}
+		if !l.gathering() {
+			l.items = l.inbox.take(l.items)
+			for _, it := range l.items {
+				if it.frame != nil {
+					l.spread(it.frame)
+				} else {
+					it.do(l)
+				}
+			}
+			clear(l.items) // frames are not to outlive their turn here
+		}
+		l.timers.advance(l.now, l.fire)
+		if l.now.Sub(l.swept) >= time.Second {
+			l.swept = l.now
+			l.sweep()
+		}
+		l.flush()
+		took := time.Since(start)
+		if l.stamp != delivered {
+			l.rest = start.Add(took + min(took, l.node.cfg.Gather))
+		}
+		l.node.metrics.turns.Observe(took.Seconds())
+	}
+	return nil
+}
+
+// gathering reports whether the inbox is left alone for now. After a turn that delivered, a loop lets messages gather for
+// as long as that turn took: a busy one then spends at most half of its time on writes and puts more into each, while one with
+// little to do never waits.
+func (l *loop) gathering() bool { return l.now.Before(l.rest) }
+
+// idleNow reports whether the loop may sleep. While messages gather it may, until their time.
+func (l *loop) idleNow() bool { return l.inbox.empty() || time.Now().Before(l.rest) }
+
+// wakeAt is when the loop has to look even if nothing happens.
+func (l *loop) wakeAt() time.Time {
+	at := l.timers.next()
+	earlier := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	if l.gathering() {
+		earlier(l.rest)
+	}
+	if len(l.idle) > 0 {
+		earlier(l.swept.Add(time.Second))
+	}
+	return at
+}
+
+// ready looks after a socket that can be read or written.
+func (l *loop) ready(e poll.Event) {
+	r := refOf(e.Token)
+	c := l.conns.find(r)
+	if c == nil {
+		return
+	}
+	if e.Writable && c.lag != nil {
+		c.lag.blocked = false
+		l.mark(r.slot, c)
+	}
+	switch {
+	case e.Broken && c.armed&poll.Readable == 0: // it is not being heard, and this would be told again and again
+		l.hungUp(r.slot, c)
+	case e.Readable:
+		l.readable(r.slot, c)
+	}
+}
+
+// accept takes connections in.
+func (l *loop) accept(batch []poll.Accepted) {
+	for _, a := range batch {
+		l.take(a, false)
+	}
+}
+
+// take takes one connection in.
+func (l *loop) take(a poll.Accepted, onePosition bool) {
+	slot, c := l.conns.take()
+	sock, err := l.poller.Add(a, ref{slot, c.gen}.token())
+	if err != nil {
+		l.log.Error("take a connection", "error", err)
+		a.Close()
+		l.conns.put(slot)
+		l.node.connections.Add(-1)
+		return
+	}
+	c.sock, c.state, c.armed, c.onePosition = sock, greeting, poll.Readable, onePosition
+	l.timers.add(l.now.Add(l.node.cfg.HandshakeTimeout), timer{slot: slot, gen: c.gen, kind: handshakeTimer})
+	// The request is seldom later than the connection: one look saves an event.
+	l.readable(slot, c)
+}
+
+// arm sets what the loop is told of a socket.
+func (l *loop) arm(slot uint32, c *conn, i poll.Interest) {
+	if c.armed == i {
+		return
+	}
+	c.armed = i
+	if err := l.poller.Arm(c.sock, ref{slot, c.gen}.token(), i); err != nil {
+		l.log.Error("watch a connection", "error", err)
+	}
+}
+
+// fire looks after a timer that has come due.
+func (l *loop) fire(t timer) {
+	c := l.conns.find(ref{t.slot, t.gen})
+	if c == nil {
+		return
+	}
+	switch t.kind {
+	case handshakeTimer:
+		if c.state == greeting {
+			l.refuse(t.slot, c, refusal{status: http.StatusRequestTimeout, code: wire.BadRequest, result: handshakeTimeout,
+				message: "the request took too long; send it at once"})
+		}
+	case heartbeatTimer:
+		l.heartbeat(t.slot, c)
+	case slowTimer:
+		l.checkSlow(t.slot, c)
+	case askTimer:
+		if c.lag != nil {
+			l.mark(t.slot, c)
+		}
+	case paceTimer:
+		l.paced(t.slot, c)
+	case pendingTimer:
+		l.checkPending(t.slot, c)
+	case closeTimer:
+		if c.state >= closing {
+			l.drop(t.slot, c, 0)
+		}
+	case leaveTimer:
+		l.checkLeave(t.slot, c)
+	}
+}
+
+// heartbeat sends a ping and a heartbeat, or gives up a client that answers none.
+func (l *loop) heartbeat(slot uint32, c *conn) {
+	if c.state != serving {
+		return
+	}
+	if c.unanswered >= 2 {
+		l.shut(slot, c, wire.CloseNoPong, "no answer to two pings")
+		return
+	}
+	l.beat(slot, c, l.node.cfg.Heartbeat)
+	if c.lag != nil {
+		return // its socket takes nothing, which slow_timeout watches
+	}
+	c.unanswered++
+	l.owe(slot, c, l.turn.heartbeat(l.now))
+}
+
+// beat sets the timer of a connection's next heartbeat, at one of 64 times within the period: those of the same time go out
+// together, and their pongs come in together, which takes a third of the wake-ups that one at a time do.
+func (l *loop) beat(slot uint32, c *conn, in time.Duration) {
+	grain := l.node.cfg.Heartbeat / 64
+	since := l.now.Add(in).Sub(l.timers.start)
+	l.timers.add(l.timers.start.Add(since.Truncate(grain)), timer{slot: slot, gen: c.gen, kind: heartbeatTimer})
+}
+
+// tell sends one connection a message of its own.
+func (l *loop) tell(slot uint32, c *conn, text []byte) {
+	l.text = text[:0]
+	l.owe(slot, c, newFrame(text))
+}
+
+// fail answers a request with an error.
+func (l *loop) fail(slot uint32, c *conn, id uint64, e *wire.Error) {
+	l.node.metrics.errors[e.Code].Inc()
+	l.tell(slot, c, wire.AppendError(l.text[:0], id, l.now.UnixMilli(), e))
+}
+
+// status tells all clients how the edge stands with NATS.
+func (l *loop) status(degraded bool, since time.Time) {
+	l.degraded, l.since = degraded, since
+	f := newFrame(wire.AppendStatus(nil, l.now.UnixMilli(), degraded, since.UnixMilli()))
+	l.conns.each(func(slot uint32, c *conn) {
+		if c.state == serving {
+			l.owe(slot, c, f)
+		}
+	})
+}
+
+// restart forgets the positions of a stream that is no more.
+func (l *loop) restart() {
+	for _, f := range l.feeds {
+		for f.recent.n > 0 {
+			l.forget(f)
+		}
+		f.seq, f.recent.floor = 0, 0
+	}
+	for _, v := range l.views {
+		v.last, v.retained = nil, nil
+	}
+	l.conns.each(func(_ uint32, c *conn) {
+		for i := range c.subs {
+			c.subs[i].from, c.subs[i].live = 0, 0
+		}
+		if c.lag != nil {
+			clear(c.lag.cursors)
+			c.lag.stale = nil
+		}
+	})
+}
+
+// shut closes a connection with a close frame: what is due to it goes out first.
+func (l *loop) shut(slot uint32, c *conn, code wire.CloseCode, reason string) {
+	if c.state != serving {
+		l.drop(slot, c, 0)
+		return
+	}
+	l.node.metrics.closed(code)
+	l.detach(c)
+	if c.lag != nil {
+		// Its socket is full. A close frame fits only where no frame was cut in two.
+		if c.lag.cut == nil {
+			_, _ = c.sock.Write(closeFrame(code, reason).wire)
+		}
+		c.state = closing
+		l.drop(slot, c, 0)
+		return
+	}
+	l.owe(slot, c, closeFrame(code, reason))
+	c.state = closing
+	l.timers.add(l.now.Add(closeWait), timer{slot: slot, gen: c.gen, kind: closeTimer})
+}
+
+// shutBy answers a close frame. The answer is the last that the other side hears, so the socket is closed
+// right after it (RFC 6455 §7.1.1).
+func (l *loop) shutBy(slot uint32, c *conn, code wire.CloseCode) {
+	if c.state == closing {
+		l.drop(slot, c, 0)
+		return
+	}
+	l.shut(slot, c, code, "")
+	if c.state == closing {
+		c.state = ending
+	}
+}
+
+// giveUpOn closes a connection that can't be understood any more.
+func (l *loop) giveUpOn(slot uint32, c *conn, code wire.CloseCode, reason string) {
+	l.shut(slot, c, code, reason)
+	if c.state == closing {
+		c.state = failed
+	}
+}
+
+// closeWait is how long the other side may take to answer a close (RFC 6455 §7.1.1: the server closes first).
+const closeWait = time.Second
+
+// closeFor maps a violation of RFC 6455 to its close code.
+func closeFor(err error) (wire.CloseCode, string) {
+	if p, ok := err.(ws.ProtocolError); ok {
+		return wire.CloseProtocolError, string(p)
+	}
+	return wire.CloseProtocolError, "malformed frame"
+}
+
+// detach ends all subscriptions of a connection.
+func (l *loop) detach(c *conn) {
+	for i := len(c.subs) - 1; i >= 0; i-- {
+		l.leave(c, i)
+	}
+	l.finish(c)
+}
+
+// drop ends a connection at once. The code is for the metric; 0: it has been counted.
+func (l *loop) drop(slot uint32, c *conn, code wire.CloseCode) {
+	if code != 0 {
+		l.node.metrics.closed(code)
+	}
+	l.detach(c)
+	if c.lag != nil {
+		l.node.metrics.lagging.Dec()
+	}
+	if c.upgraded {
+		l.node.metrics.open.Dec()
+	}
+	if c.deflate {
+		l.node.hub.deflating.Add(-1)
+	}
+	c.sock.Close()
+	l.conns.put(slot)
+	l.node.connections.Add(-1)
+}

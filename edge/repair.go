@@ -1,0 +1,203 @@
+package edge
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"tidings/bus"
+	"tidings/edge/wire"
+)
+
+// Limits of a repair.
+const (
+	heldMax    = 64 << 10 // live messages held back meanwhile; what comes after them is a hole of its own
+	repairRead = 4096     // messages read from the stream at a time
+
+	suspectEvery = 2 * time.Second // between two looks at the stream's epoch
+)
+
+// hold keeps a live message until the repair is done.
+func (h *hub) hold(m bus.Message) {
+	if len(h.held) >= heldMax {
+		h.repairAgain(h.at)
+		return
+	}
+	h.held = append(h.held, m)
+}
+
+// repair reads from the stream what is missing of some patterns after a place, passes it on, and then what was held
+// back meanwhile. Only one runs at a time; a second cause makes the same one go on until all is there. The whole edge
+// waits: a message that overtook another would make a position that a client resumes from a lie.
+func (h *hub) repair(why string, patterns []bus.Pattern, after uint64) {
+	if h.repairing {
+		h.repairAgain(after)
+		return
+	}
+	h.repairing = true
+	h.metrics.repairs.Inc()
+	h.log.Info("reading what is missing from the stream", "cause", why, "after", after)
+	h.work(func(ctx context.Context) func() {
+		var replays []bus.Replay
+		var last bus.Snapshot
+		from := after // what was read stays read, or a long outage could not be caught up with in any number of attempts
+		err := h.patiently(ctx, "read what is missing", func(ctx context.Context) error {
+			// The subscriptions have to be in force again before the stream is read, or a message
+			// between the two would be in neither.
+			if err := h.bus.Flush(ctx); err != nil {
+				return err
+			}
+			for more := true; more; {
+				r, err := h.bus.After(ctx, from, repairRead, patterns...)
+				if err != nil {
+					return err
+				}
+				replays = append(replays, r)
+				from, more = r.Position.Seq, r.More
+			}
+			var err error
+			last, err = h.bus.Last(ctx, patterns...)
+			return err
+		})
+		return func() {
+			if err == nil {
+				h.repaired(patterns, after, replays, last)
+			}
+		}
+	})
+}
+
+// repairAgain has another repair follow the one under way.
+func (h *hub) repairAgain(after uint64) {
+	if !h.again || after < h.againAfter {
+		h.again, h.againAfter = true, after
+	}
+}
+
+// repaired passes on what a repair brought.
+func (h *hub) repaired(patterns []bus.Pattern, after uint64, replays []bus.Replay, last bus.Snapshot) {
+	now := time.Now()
+	h.repairing = false
+	anew := h.setEpoch(last.Position.Epoch)
+	if anew || slices.ContainsFunc(replays, func(r bus.Replay) bool { return r.Position.Epoch != h.epoch }) {
+		h.repair("the stream was made anew", h.roots(), 0)
+		return
+	}
+	var missing []bus.Message
+	for _, r := range replays {
+		for _, loss := range r.Lost {
+			if t := h.topic(loss.Topic); t != nil && loss.Before > t.seq+1 {
+				h.lost(t, bus.Loss{Topic: loss.Topic, After: max(loss.After, t.seq), Before: loss.Before}, wire.GapUpstream, now)
+				t.seq = max(t.seq, loss.Before-1)
+			}
+		}
+		missing = append(missing, r.Messages...)
+	}
+	retained := map[bus.Topic]bool{}
+	for _, m := range last.Messages {
+		retained[m.Topic] = true
+	}
+	for _, p := range patterns {
+		h.each(p, func(t *topic) {
+			if t.last != nil && !t.last.gone && !retained[t.name] && t.last.seq <= last.Position.Seq {
+				t.last = h.frame(t, bus.Message{Topic: t.name, Time: now, Gone: true})
+				h.dispatch(t, t.last)
+			}
+		})
+	}
+	if !h.passOn(patterns, missing, now) {
+		return
+	}
+	if h.again {
+		h.again = false
+		h.repair("more was lost meanwhile", h.roots(), h.againAfter)
+		return
+	}
+	if h.degraded && h.bus.State().Connected {
+		h.tellStatus(false, now)
+	}
+}
+
+// passOn merges what was read with what was held back, by place: a client takes the highest place it has seen for a
+// position. It stops where another hole shows.
+func (h *hub) passOn(patterns []bus.Pattern, missing []bus.Message, now time.Time) (all bool) {
+	held := h.held
+	h.held = nil
+	if len(held) > 0 && !h.areRoots(patterns) {
+		// What is behind the last one held is still on its way, of all other topics and hence of these.
+		last := slices.MaxFunc(held, bySeqOfMessage).Seq
+		i, _ := slices.BinarySearchFunc(missing, last+1, func(m bus.Message, seq uint64) int { return cmp.Compare(m.Seq, seq) })
+		missing = missing[:i]
+	}
+	for len(missing) > 0 || len(held) > 0 {
+		if len(held) == 0 || (len(missing) > 0 && missing[0].Seq <= held[0].Seq) {
+			h.force(missing[0], now)
+			missing = missing[1:]
+			continue
+		}
+		if m := held[0]; h.ingest(m) == errHole {
+			if len(patterns) != 1 || string(patterns[0]) != string(m.Topic) {
+				h.held = slices.Concat(held, missing)
+				slices.SortStableFunc(h.held, bySeqOfMessage)
+				h.repair("another hole", []bus.Pattern{bus.Pattern(m.Topic)}, h.topics[m.Topic].seq)
+				return false
+			}
+			h.force(m, now) // the stream has been asked, and does not have it
+		}
+		held = held[1:]
+	}
+	return true
+}
+
+func bySeqOfMessage(a, b bus.Message) int { return cmp.Compare(a.Seq, b.Seq) }
+
+// letGo passes on what was held back while nobody was to get anything.
+func (h *hub) letGo() {
+	held := h.held
+	h.held = nil
+	for _, m := range held {
+		_ = h.ingest(m)
+	}
+}
+
+// areRoots reports whether patterns are subscribed at NATS as they are, so that all their topics were read together.
+func (h *hub) areRoots(patterns []bus.Pattern) bool {
+	return !slices.ContainsFunc(patterns, func(p bus.Pattern) bool {
+		in := h.interests[p]
+		return in == nil || in.via != nil
+	})
+}
+
+// suspect looks whether the stream is still the one that it was, now and then: a new one counts from 1 again, so its
+// messages look like old ones.
+func (h *hub) suspect() {
+	now := time.Now()
+	if h.repairing || now.Before(h.nextSuspect) {
+		return
+	}
+	h.nextSuspect = now.Add(suspectEvery)
+	h.work(func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+		defer cancel()
+		s, err := h.bus.StreamState(ctx)
+		return func() {
+			if err == nil && s.Epoch != h.epoch && h.setEpoch(s.Epoch) {
+				h.repair("the stream was made anew", h.roots(), 0)
+			}
+		}
+	})
+}
+
+// force passes a message on although its predecessor is missing, which is said before it.
+func (h *hub) force(m bus.Message, now time.Time) {
+	t := h.topic(m.Topic)
+	if t == nil || (m.Seq != 0 && m.Seq <= t.seq) {
+		return
+	}
+	if t.every && m.Prev > t.seq {
+		h.lost(t, bus.Loss{Topic: t.name, After: t.seq, Before: m.Seq}, wire.GapUpstream, now)
+		t.seq = m.Prev
+	}
+	_ = h.ingest(m)
+}

@@ -1,0 +1,53 @@
+package edge
+
+// ring holds the most recent frames of a pattern, for those who fell behind and those who come back.
+type ring struct {
+	frames []*frame
+	start  int
+	n      int
+	bytes  int
+	floor  uint64 // every message of the pattern after this place is here
+}
+
+// push adds the newest frame and drops the oldest beyond max.
+func (r *ring) push(f *frame, max int) {
+	if r.n == max {
+		r.drop()
+	}
+	if r.n == len(r.frames) {
+		grown := make([]*frame, min(max, 2*len(r.frames)+4))
+		for i := range r.n {
+			grown[i] = r.at(i)
+		}
+		r.frames, r.start = grown, 0
+	}
+	r.frames[(r.start+r.n)%len(r.frames)] = f
+	r.n++
+	r.bytes += len(f.wire)
+}
+
+// drop forgets the oldest frame.
+func (r *ring) drop() {
+	f := r.frames[r.start]
+	r.frames[r.start] = nil
+	r.start = (r.start + 1) % len(r.frames)
+	r.n--
+	r.bytes -= len(f.wire)
+	r.floor = max(r.floor, f.seq)
+}
+
+func (r *ring) at(i int) *frame { return r.frames[(r.start+i)%len(r.frames)] }
+
+// after is the index of the first frame behind a place; r.n if there is none.
+func (r *ring) after(seq uint64) int {
+	lo, hi := 0, r.n
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if r.at(mid).seq <= seq {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}

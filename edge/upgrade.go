@@ -1,0 +1,249 @@
+package edge
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gobwas/ws"
+
+	"tidings/edge/poll"
+	"tidings/edge/wire"
+)
+
+// socketPath is where WebSockets are opened.
+const socketPath = "/ws"
+
+// upgrader answers upgrade requests from memory. A loop has one; what it holds is about the request at hand.
+type upgrader struct {
+	loop *loop
+	ws   ws.Upgrader
+	in   bytes.Reader
+	out  bytes.Buffer
+
+	host     string
+	origin   string
+	offered  bool // some subprotocol was
+	accepted bool // and ours among them
+	deflate  deflateOffer
+}
+
+func newUpgrader(l *loop) *upgrader {
+	u := &upgrader{loop: l}
+	u.ws = ws.Upgrader{
+		OnHost: func(host []byte) error {
+			u.host = string(host)
+			return nil
+		},
+		OnHeader: func(key, value []byte) error {
+			if string(key) == "Origin" {
+				u.origin = string(value)
+			}
+			return nil
+		},
+		Protocol: func(name []byte) bool {
+			u.offered = true
+			u.accepted = u.accepted || string(name) == wire.Subprotocol
+			return string(name) == wire.Subprotocol
+		},
+		Negotiate: u.deflate.negotiate,
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			if u.offered && !u.accepted {
+				return nil, errProtocol
+			}
+			if !u.loop.node.allowedOrigin(u.origin, u.host) {
+				return nil, errOrigin
+			}
+			return nil, nil
+		},
+	}
+	return u
+}
+
+var (
+	errProtocol = errors.New("unknown subprotocol")
+	errOrigin   = errors.New("forbidden origin")
+)
+
+// Read and Write make an upgrader the connection that gobwas/ws upgrades.
+func (u *upgrader) Read(b []byte) (int, error)  { return u.in.Read(b) }
+func (u *upgrader) Write(b []byte) (int, error) { return u.out.Write(b) }
+
+// refusal is why a client is not let in.
+type refusal struct {
+	status  int
+	code    wire.Code
+	message string
+	headers string
+	result  handshake
+}
+
+// greet handles the request that begins a connection and returns its length; 0: it is not complete, or the connection is
+// no longer the loop's.
+func (l *loop) greet(slot uint32, c *conn, data []byte) int {
+	limits := &l.node.cfg.Limits
+	end := bytes.Index(data, []byte("\r\n\r\n"))
+	if end < 0 && len(data) <= limits.HeaderBytes {
+		return 0
+	}
+	if end < 0 || end > limits.HeaderBytes || bytes.Count(data[:end], []byte("\r\n")) > limits.Headers {
+		l.refuse(slot, c, refusal{status: http.StatusRequestHeaderFieldsTooLarge, code: wire.BadRequest, result: handshakeBad,
+			message: "too many or too long headers: at most " + strconv.Itoa(limits.Headers) + " with " + strconv.Itoa(limits.HeaderBytes) + " bytes in all"})
+		return 0
+	}
+	head := data[:end+4]
+	if l.draining != nil { // the HTTP server takes nothing any more either
+		l.refuse(slot, c, refusal{status: http.StatusServiceUnavailable, code: wire.Unavailable, result: handshakeDraining,
+			message: "this node is being stopped; connect again and reach another one", headers: "Retry-After: 1\r\n"})
+		return 0
+	}
+	if !isUpgrade(head) {
+		l.handOver(slot, c, data)
+		return 0
+	}
+	u := l.upgrade
+	u.host, u.origin, u.offered, u.accepted = "", "", false, false
+	u.deflate.reset()
+	u.in.Reset(head)
+	u.out.Reset()
+	if _, err := u.ws.Upgrade(u); err != nil {
+		l.refuse(slot, c, u.refusal(err))
+		return 0
+	}
+	if c.deflate = u.deflate.accepted(); c.deflate {
+		l.node.hub.deflating.Add(1)
+	}
+	l.welcome(slot, c, u.out.Bytes())
+	return len(head)
+}
+
+// welcome makes a connection a WebSocket: the response and the first message leave in one write.
+func (l *loop) welcome(slot uint32, c *conn, response []byte) {
+	cfg := &l.node.cfg
+	l.text = wire.AppendConnected(l.text[:0], wire.Connected{
+		Timestamp: l.now.UnixMilli(),
+		Payload: wire.ConnectedPayload{
+			Connection:  strconv.FormatUint(rand.Uint64(), 16),
+			Node:        cfg.Node,
+			Epoch:       l.epoch,
+			HeartbeatMS: cfg.Heartbeat.Milliseconds(),
+			Limits:      wire.Limits{Subscriptions: cfg.Limits.Subscriptions, MessageBytes: cfg.Limits.MessageBytes},
+		},
+	})
+	first := newFrame(l.text).wire
+	l.owe(slot, c, &frame{wire: append(append(make([]byte, 0, len(response)+len(first)), response...), first...)})
+	c.state, c.upgraded = serving, true
+	l.node.metrics.open.Inc()
+	l.node.metrics.handshakes[handshakeOK].Inc()
+	if l.degraded {
+		l.tell(slot, c, wire.AppendStatus(l.text[:0], l.now.UnixMilli(), true, l.since.UnixMilli()))
+	}
+	if age := cfg.MaxAge; age > 0 { // give or take a tenth, so that those who came together don't leave together
+		l.timers.add(l.now.Add(age*9/10+rand.N(age/5)), timer{slot: slot, gen: c.gen, kind: leaveTimer})
+	}
+	// The first heartbeat comes at any time within the period, so that those of clients that came together don't.
+	l.beat(slot, c, cfg.Heartbeat/2+rand.N(cfg.Heartbeat/2))
+}
+
+// refuse answers with an error and closes.
+func (l *loop) refuse(slot uint32, c *conn, r refusal) {
+	l.node.metrics.handshakes[r.result].Inc()
+	c.input = nil
+	c.state = failed
+	l.owe(slot, c, &frame{wire: r.response()})
+	l.timers.add(l.now.Add(closeWait), timer{slot: slot, gen: c.gen, kind: closeTimer})
+}
+
+func (r refusal) response() []byte {
+	body := wire.AppendRefusal(nil, r.code, r.message)
+	b := append([]byte("HTTP/1.1 "), strconv.Itoa(r.status)...)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(r.status)...)
+	b = append(b, "\r\nConnection: close\r\nContent-Type: application/json\r\n"...)
+	b = append(b, r.headers...)
+	b = append(b, "Content-Length: "...)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	b = append(b, "\r\n\r\n"...)
+	return append(b, body...)
+}
+
+func (u *upgrader) refusal(err error) refusal {
+	bad := refusal{status: http.StatusBadRequest, code: wire.BadRequest, result: handshakeBad}
+	switch {
+	case errors.Is(err, errProtocol):
+		bad.message = "offer the subprotocol " + wire.Subprotocol + ", or none"
+	case errors.Is(err, errOrigin):
+		return refusal{status: http.StatusForbidden, code: wire.ForbiddenOrigin, result: handshakeOrigin,
+			message: "a page of another site may not connect; the operator can add its host to origins"}
+	case errors.Is(err, ws.ErrHandshakeUpgradeRequired):
+		return refusal{status: http.StatusUpgradeRequired, code: wire.UpgradeRequired, result: handshakeBad,
+			message: "only version 13 of the WebSocket protocol is spoken", headers: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"}
+	case errors.Is(err, ws.ErrHandshakeBadMethod):
+		bad.message = "a WebSocket is opened with GET"
+	case errors.Is(err, ws.ErrHandshakeBadConnection):
+		bad.message = "the header Connection: Upgrade is missing; a proxy on the way may have taken it out"
+	case errors.Is(err, ws.ErrHandshakeBadSecKey):
+		bad.message = "the header Sec-WebSocket-Key has to be 16 bytes in base64"
+	case errors.Is(err, ws.ErrHandshakeBadSecVersion):
+		bad.message = "the header Sec-WebSocket-Version: 13 is missing"
+	case errors.Is(err, ws.ErrHandshakeBadHost):
+		bad.message = "the header Host is missing"
+	default:
+		bad.message = "not a well-formed WebSocket handshake"
+	}
+	return bad
+}
+
+// isUpgrade reports whether a request asks for a WebSocket where there are some.
+func isUpgrade(head []byte) bool {
+	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
+	_, target, _ := bytes.Cut(line, []byte(" "))
+	target, _, _ = bytes.Cut(target, []byte(" "))
+	path, _, _ := bytes.Cut(target, []byte("?"))
+	if string(path) != socketPath {
+		return false
+	}
+	const name = "upgrade:"
+	for len(rest) > 0 {
+		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
+		if len(line) >= len(name) && bytes.EqualFold(line[:len(name)], []byte(name)) {
+			return bytes.EqualFold(bytes.TrimSpace(line[len(name):]), []byte("websocket"))
+		}
+	}
+	return false
+}
+
+// allowedOrigin reports whether a page of this origin may connect. Without an Origin it is no page.
+func (e *Edge) allowedOrigin(origin, host string) bool {
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return slices.Contains(e.cfg.Origins, "*")
+	}
+	return strings.EqualFold(u.Host, host) || slices.ContainsFunc(e.cfg.Origins, func(o string) bool {
+		if suffix, ok := strings.CutPrefix(o, "*"); ok { // of any host, or of any below a domain
+			return strings.HasSuffix(strings.ToLower(u.Hostname()), strings.ToLower(suffix))
+		}
+		return strings.EqualFold(o, u.Host) || strings.EqualFold(o, u.Hostname())
+	})
+}
+
+// handOver gives a connection whose request is no upgrade to the HTTP server, with the bytes that were read.
+func (l *loop) handOver(slot uint32, c *conn, data []byte) {
+	conn, err := l.poller.Detach(c.sock)
+	l.conns.put(slot)
+	if err != nil {
+		l.node.connections.Add(-1)
+		l.log.Error("hand a request to the HTTP server", "error", err)
+		return
+	}
+	l.node.metrics.handshakes[handshakeHTTP].Inc()
+	l.node.web.take(poll.Ahead(conn, data), func() { l.node.connections.Add(-1) })
+}

@@ -1,0 +1,94 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// web is the HTTP server behind the sockets' port: it gets the connections whose request is not an upgrade.
+type web struct {
+	server *http.Server
+	addr   net.Addr
+	conns  chan net.Conn
+	done   chan struct{}
+	once   sync.Once
+}
+
+func newWeb(addr net.Addr, h http.Handler, log *slog.Logger) *web {
+	return &web{
+		addr:  addr,
+		conns: make(chan net.Conn),
+		done:  make(chan struct{}),
+		server: &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       30 * time.Second,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		},
+	}
+}
+
+func (w *web) run() error {
+	if err := w.server.Serve(w); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// stop lets requests under way end within a grace.
+func (w *web) stop(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if w.server.Shutdown(ctx) != nil {
+		w.server.Close()
+	}
+	w.Close()
+}
+
+// take gives the server a connection; closed is called when it ends.
+func (w *web) take(c net.Conn, closed func()) {
+	wc := &webConn{Conn: c, closed: closed}
+	go func() { // the server may be busy, and a loop never waits
+		select {
+		case w.conns <- wc:
+		case <-w.done:
+			wc.Close()
+		}
+	}()
+}
+
+// Accept, Close and Addr make it the listener of its own server.
+func (w *web) Accept() (net.Conn, error) {
+	select {
+	case c := <-w.conns:
+		return c, nil
+	case <-w.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close makes Accept return.
+func (w *web) Close() error {
+	w.once.Do(func() { close(w.done) })
+	return nil
+}
+
+// Addr is the address of the sockets' listener.
+func (w *web) Addr() net.Addr { return w.addr }
+
+// webConn tells when it was closed.
+type webConn struct {
+	net.Conn
+	once   sync.Once
+	closed func()
+}
+
+func (c *webConn) Close() error {
+	c.once.Do(c.closed)
+	return c.Conn.Close()
+}
