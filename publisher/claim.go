@@ -47,6 +47,7 @@ type claim struct {
 
 	// Owned by run, and after its end by leave.
 	last    uint64 // place of our newest message, or of the marker that ours is to follow
+	said    bool   // a message of ours may be there, acknowledged or not
 	holding bool
 }
 
@@ -134,6 +135,7 @@ func (c *claim) run(ctx context.Context) error {
 // await returns nil when nobody else has the claim. A publisher that crashed
 // leaves its last message behind, which lapses; a live one renews it.
 func (c *claim) await(ctx context.Context) error {
+	c.awaitStream(ctx)
 	away := trouble{logger: c.logger, what: "can't see whether another publisher has this host's name"}
 	poll := time.NewTicker(claimPoll)
 	defer poll.Stop()
@@ -165,6 +167,15 @@ func (c *claim) await(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// awaitStream gives NATS and the stream, which this very process may be making
+// just now, some time to be there before that they are not is worth a word.
+func (c *claim) awaitStream(ctx context.Context) {
+	c.setState(errors.New("waiting for NATS"))
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	_ = c.bus.WaitReady(ctx) // what is wrong is seen next
 }
 
 // renew says the newest that there is to say of the host.
@@ -206,6 +217,7 @@ func (c *claim) publish(ctx context.Context, o bus.PublishOptions) error {
 	payload := c.newest
 	c.mu.Unlock()
 
+	c.said = true
 	o.ExpectLast = &c.last
 	o.Header = map[string]string{instanceHeader: c.instance}
 	seq, err := c.bus.Publish(ctx, c.topic, payload, o)
@@ -240,7 +252,7 @@ func (c *claim) hold() {
 
 // taken is the end: another publisher is alive, or was less than a claim's life ago.
 func (c *claim) taken(by bus.Message) error {
-	c.holding = false
+	c.said, c.holding = false, false
 	err := fmt.Errorf("%w: another publisher, %s, publishes as host %q: stop that one, or give this one another name with --host",
 		ErrHostTaken, owner(by), c.host)
 	c.setState(err)
@@ -250,7 +262,7 @@ func (c *claim) taken(by bus.Message) error {
 // leave says that this host is gone, by the marker that NATS itself would leave
 // once the last message has lapsed.
 func (c *claim) leave(ctx context.Context) {
-	if !c.holding {
+	if !c.said {
 		return
 	}
 	if err := c.say(ctx, bus.PublishOptions{Gone: true}); err != nil {

@@ -205,6 +205,24 @@ func TestClaim_LostAckIsNoOtherPublisher(t *testing.T) {
 	}
 }
 
+// A stop may come between the first message and its ack.
+func TestClaim_LostAckIsNoReasonNotToSayGone(t *testing.T) {
+	_, conn := connect(t)
+	p, err := New(Config{Bus: conn, Host: "web-1", Sources: []Source{describes("web-1")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.claim.offer([]byte(`{}`))
+	if err := p.claim.say(t.Context(), bus.PublishOptions{TTL: p.claim.ttl}); err != nil {
+		t.Fatal(err)
+	}
+	p.claim.last = 0 // as if it had never heard of it
+	p.claim.leave(t.Context())
+	if s, err := conn.Last(t.Context(), "host.web-1"); err != nil || len(s.Messages) != 0 {
+		t.Errorf("after it has left, there is %v, %v", s.Messages, err)
+	}
+}
+
 func TestInstance_IsOfOneLifeAlone(t *testing.T) {
 	a, b := newInstance(), newInstance()
 	if a == b || strings.Count(a, "/") != 2 || strings.ContainsAny(a, "\r\n ") {

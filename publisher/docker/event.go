@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/events"
-	"golang.org/x/sys/unix"
 )
 
 // Event is the payload of container-events.
@@ -90,9 +89,7 @@ func parseEvent(m events.Message) (event, bool) {
 	}
 	if signal, ok := m.Actor.Attributes["signal"]; ok && e.name == eventKill {
 		if e.signal = number(signal); e.signal == nil {
-			if n := int(unix.SignalNum(signal)); n > 0 {
-				e.signal = &n
-			}
+			e.signal = signalNumber(signal)
 		}
 	}
 	return e, true
