@@ -1,0 +1,76 @@
+// Command edge holds the clients' connections of a cluster and relays to them what comes from NATS.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"tidings/bus"
+	"tidings/cmd/internal/daemon"
+	"tidings/cmd/internal/serve"
+	"tidings/configs"
+)
+
+func main() { daemon.Main(run) }
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	cmd := &cobra.Command{
+		Use:   "edge",
+		Short: "Holds the clients' connections and relays what comes from NATS",
+		Long: `An edge of Tidings: browsers and programs connect to it by WebSocket (/ws) and subscribe to topics; it relays what
+publishers publish on NATS. It keeps nothing: run as many as you like on one NATS, behind any load balancer.
+
+Every setting has a key in a YAML file (--config; --print-config shows all of them, explained), and a name in the
+environment: limits.connections is TIDINGS_LIMITS_CONNECTIONS. Flags win over the environment, that over the file.
+
+The operator's port (--admin) has /livez, /readyz with reasons, and /metrics for Prometheus.
+SIGTERM hands the clients over to other edges and ends; a second one ends at once.
+
+` + daemon.ExitCodes,
+		Example: `  edge --nats nats://nats-0:4222,nats://nats-1:4222 --listen :8080 --admin :8081
+  edge --print-config > edge.yaml     then change it, and start with
+  edge --config edge.yaml`,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	check := func(config configs.Edge) error {
+		return errors.Join(serve.Check(config.Serving), daemon.CheckBus(config.NATS, config.Stream))
+	}
+	daemon.Configured(cmd, configs.ForEdge, check, start)
+	return daemon.Execute(ctx, cmd, args, stdin, stdout, stderr)
+}
+
+// start runs an edge until the command's context ends.
+func start(cmd *cobra.Command, config configs.Edge) error {
+	ctx := cmd.Context()
+	logger := daemon.NewLogger(cmd.ErrOrStderr(), config.Log)
+	registry := daemon.NewRegistry()
+
+	port, err := daemon.ListenAdmin(ctx, config.Admin)
+	if err != nil {
+		return err
+	}
+	conn, err := bus.Connect(context.WithoutCancel(ctx), daemon.Bus(config.NATS, config.Stream, serve.Name(config.Serving), logger, registry))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	edge, err := serve.New(config.Serving, conn, logger, registry)
+	if err != nil {
+		return err
+	}
+	admin := daemon.NewAdmin(daemon.AdminConfig{
+		Listener: port,
+		Gatherer: registry,
+		Ready:    daemon.Readiness(ctx, edge.Ready),
+		Pprof:    config.Admin.Pprof,
+		Logger:   logger,
+	})
+	logger.Info("started", "admin", admin.Address(), "version", daemon.Version())
+	return daemon.Run(ctx, logger,
+		daemon.Part{Name: "admin", Run: admin.Run},
+		daemon.Part{Name: "serve", Run: edge.Run},
+	)
+}

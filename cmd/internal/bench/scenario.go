@@ -1,0 +1,106 @@
+package bench
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Standing are the loads that have a name, so that two people who compare figures have measured the same.
+var Standing = []Standard{
+	{
+		What:     "many clients of one slow topic: each message is a write for each client, and there is nothing to batch",
+		Scenario: Scenario{Name: "unbatched", Clients: 1000, Rate: 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Report:   true,
+	},
+	{
+		What:     "many clients of one busy topic: 300,000 deliveries a second",
+		Scenario: Scenario{Name: "busy", Clients: 1000, Rate: 300, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Report:   true,
+	},
+	{
+		What: "dashboards: 200 clients of 50 topics that are all published ten times a second",
+		Scenario: Scenario{Name: "dashboards", Clients: 200, Topics: 50, Subscriptions: 50, Rate: 500, Burst: 50,
+			Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Report: true,
+	},
+	{
+		What:     "10,000 clients with five subscriptions each and nothing to tell them: connecting, memory, heartbeats",
+		Scenario: Scenario{Name: "idle", Clients: 10_000, Topics: 100, Subscriptions: 5, Duration: 30 * time.Second},
+		Report:   true,
+	},
+	{
+		What:     "19,000 clients of one slow topic: whether a delivery costs more where there are more clients",
+		Scenario: Scenario{Name: "wide", Clients: 19_000, Rate: 5, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "one client in ten does not read at all: what that does to the others",
+		Scenario: Scenario{Name: "slow", Clients: 1000, Rate: 100, Slow: 0.1, Duration: 20 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "values where only the newest counts, for one client in ten that does not read",
+		Scenario: Scenario{Name: "latest", Clients: 1000, Topic: "metrics", Rate: 100, Slow: 0.1, Duration: 20 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "as busy, with permessage-deflate",
+		Scenario: Scenario{Name: "deflate", Clients: 1000, Rate: 100, Deflate: true, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "messages of 64 KiB",
+		Scenario: Scenario{Name: "large", Clients: 100, Rate: 20, Size: 64 << 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "clients that arrive at 1,000 a second",
+		Scenario: Scenario{Name: "arrivals", Clients: 10_000, Topics: 100, Subscriptions: 5, ConnectRate: 1000, Duration: time.Second},
+	},
+}
+
+// Standard is a load with a name.
+type Standard struct {
+	Scenario
+	What   string
+	Report bool // it is a row of the report
+}
+
+// Named finds a standing scenario.
+func Named(name string) (Standard, error) {
+	var names []string
+	for _, s := range Standing {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return Standard{}, fmt.Errorf("--name: there is no %q, but %s", name, strings.Join(names, ", "))
+}
+
+// String says in words what the load is.
+func (s Scenario) String() string {
+	s = Config{Scenario: s}.withDefaults().Scenario
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s clients, ", thousands(s.Clients))
+	if s.Slow > 0 {
+		fmt.Fprintf(&b, "%s of which do not read, ", percent(s.Slow))
+	}
+	switch {
+	case s.Topics == 1:
+		b.WriteString("1 topic")
+	case s.Subscriptions == s.Topics:
+		fmt.Fprintf(&b, "%s topics, all of them each", thousands(s.Topics))
+	default:
+		fmt.Fprintf(&b, "%s topics, %s of them each", thousands(s.Topics), thousands(s.Subscriptions))
+	}
+	if s.Rate == 0 {
+		b.WriteString(", no messages")
+		return b.String()
+	}
+	fmt.Fprintf(&b, ", %s msg/s", thousands(int(s.Rate+0.5)))
+	if s.Burst > 1 {
+		fmt.Fprintf(&b, " in bursts of %s", thousands(s.Burst))
+	}
+	fmt.Fprintf(&b, ", %s bytes", thousands(s.Size))
+	if s.Deflate {
+		b.WriteString(" deflated")
+	}
+	return b.String()
+}

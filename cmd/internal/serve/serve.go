@@ -1,0 +1,94 @@
+// Package serve makes an edge of a configuration, for the programs that run one.
+package serve
+
+import (
+	"cmp"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tidings/bus"
+	"tidings/cmd/internal/daemon"
+	"tidings/configs"
+	"tidings/edge"
+	"tidings/edge/web"
+)
+
+// Check tells what an edge has against a configuration.
+func Check(config configs.Serving) error {
+	return edgeConfig(config, new(bus.Conn), nil, nil).Validate() // the line to NATS comes later
+}
+
+// Name is the edge's own, as its clients and NATS' monitoring know it: the configured one, or the host's.
+func Name(config configs.Serving) string {
+	host, _ := os.Hostname()
+	return cmp.Or(config.Name, host, "edge")
+}
+
+// New makes the edge, with its port open. It serves nothing before its Run.
+func New(config configs.Serving, conn *bus.Conn, logger *slog.Logger, registry prometheus.Registerer) (*edge.Edge, error) {
+	if config.GCPercent > 0 {
+		debug.SetGCPercent(config.GCPercent)
+	}
+	e, err := edge.New(edgeConfig(config, conn, logger, registry))
+	if err != nil {
+		return nil, daemon.Taken(err, "--listen")
+	}
+	warnOpen(logger, e.Addr())
+	return e, nil
+}
+
+func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, registry prometheus.Registerer) edge.Config {
+	return edge.Config{
+		Listen:           config.Listen,
+		Node:             Name(config),
+		Bus:              conn,
+		Heartbeat:        config.Heartbeat,
+		HandshakeTimeout: config.HandshakeTimeout,
+		SlowTimeout:      config.SlowTimeout,
+		Linger:           config.Linger,
+		Gather:           gather(config.Gather),
+		DrainWindow:      config.DrainWindow,
+		DrainGrace:       config.DrainGrace,
+		MaxAge:           config.MaxAge,
+		Loops:            config.Loops,
+		SendBuffer:       int(config.SendBuffer),
+		Limits: edge.Limits{
+			Connections:   config.Limits.Connections,
+			Subscriptions: config.Limits.Subscriptions,
+			MessageBytes:  int(config.Limits.MessageBytes),
+			HeaderBytes:   int(config.Limits.HeaderBytes),
+			Headers:       config.Limits.Headers,
+			Replay:        config.Limits.Replay,
+			BadRequests:   config.Limits.BadRequests,
+			Recent:        config.Limits.Recent,
+			RecentBytes:   int(config.Limits.RecentBytes),
+		},
+		Origins:    config.Origins,
+		Pages:      web.Handler(),
+		Logger:     logger,
+		Registerer: registry,
+	}
+}
+
+// gather is off at 0 in a configuration, and below 0 in an edge's, whose 0 means the default.
+func gather(most time.Duration) time.Duration {
+	if most == 0 {
+		return -1
+	}
+	return most
+}
+
+// warnOpen says out loud that there are no tokens yet.
+func warnOpen(logger *slog.Logger, address net.Addr) {
+	if daemon.IsLoopback(address) {
+		logger.Info("auth is none: whoever is on this machine may subscribe to everything", "listen", address.String())
+		return
+	}
+	logger.Warn("auth is none, and the address is not this machine's alone: WHOEVER REACHES IT MAY SUBSCRIBE TO EVERYTHING; "+
+		"keep it behind a proxy that asks who is there, or listen on 127.0.0.1", "listen", address.String())
+}
