@@ -40,11 +40,7 @@ func (l *loop) tooSoon(slot uint32, c *conn, v *view) bool {
 	if interval == 0 {
 		return false
 	}
-	p := c.pace.topics[v]
-	if p == nil {
-		p = &paced{}
-		c.pace.topics[v] = p
-	}
+	p := c.pace.of(v)
 	if !l.now.Before(p.next) {
 		p.next = l.now.Add(interval)
 		return false
@@ -55,6 +51,30 @@ func (l *loop) tooSoon(slot uint32, c *conn, v *view) bool {
 	p.due = true
 	l.pace(slot, c)
 	return true
+}
+
+// pacedBy begins the intervals of the topics of which a connection was just brought values.
+func (l *loop) pacedBy(c *conn, frames []*frame) {
+	if c.pace == nil {
+		return
+	}
+	for _, f := range frames {
+		if f.topic == nil || f.topic.every {
+			continue
+		}
+		v := l.view(f.topic)
+		if interval := c.interval(v); interval != 0 {
+			c.pace.of(v).next = l.now.Add(interval)
+		}
+	}
+}
+
+// of is what a pace remembers of a topic.
+func (p *pace) of(v *view) *paced {
+	if p.topics[v] == nil {
+		p.topics[v] = &paced{}
+	}
+	return p.topics[v]
 }
 
 // pace sets the timer for the value that is to be sent next.

@@ -40,10 +40,14 @@ func (l *loop) readable(slot uint32, c *conn) {
 		return
 	}
 	l.node.metrics.bytesIn.Add(float64(n))
+	l.received(slot, c, l.read[:n])
+}
+
+// received handles bytes of a connection behind those that are kept of it.
+func (l *loop) received(slot uint32, c *conn, data []byte) {
 	if c.state == failed {
 		return
 	}
-	data := l.read[:n]
 	if c.input != nil && len(c.input.raw) > 0 {
 		c.input.raw = append(c.input.raw, data...)
 		data = c.input.raw

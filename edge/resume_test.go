@@ -81,7 +81,8 @@ func TestResume_BringsAllThatWasMissed(t *testing.T) {
 // What one edge delivered, another one goes on from.
 func TestResume_OnAnotherEdge_MissesNothing(t *testing.T) {
 	c := newCluster(t, limited(1_000_000))
-	nodes := []*node{c.edge(), c.edge()}
+	unlimited := func(cfg *edge.Config) { cfg.Limits.Replay = 1_000_000 } // the torrent is faster than this client
+	nodes := []*node{c.edge(unlimited), c.edge(unlimited)}
 	stop := c.torrent("orders.a", "orders.b", "orders.c")
 	defer stop()
 	client := nodes[0].dial()

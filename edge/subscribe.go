@@ -204,6 +204,7 @@ func (l *loop) complete(slot uint32, c *conn, p *pending) {
 	slices.SortStableFunc(all, bySeq)
 	l.bring(slot, c, all)
 	l.repace(slot, c)
+	l.pacedBy(c, all)
 }
 
 // bringMax is how many bytes a subscribe may bring in one write. What is more is queued behind it and sent as fast

@@ -139,7 +139,7 @@ func TestAckedPosition_CanBeResumedFrom(t *testing.T) {
 }
 
 func TestPublishedMessages_ArriveOnceInOrder(t *testing.T) {
-	c := newCluster(t)
+	c := newCluster(t, limited(1_000_000))
 	nodes := []*node{c.edge(), c.edge(func(cfg *edge.Config) { cfg.Loops = 1 })}
 	var clients []*client
 	for i := range 6 {
@@ -193,7 +193,8 @@ func TestPublishedMessages_ArriveOnceInOrder(t *testing.T) {
 				last[m.Topic] = m.Seq
 				continue
 			}
-			if m.Prev != last[m.Topic] || m.Seq <= over {
+			onePattern := i%3 != 2 // only within one is an order over topics promised
+			if m.Prev != last[m.Topic] || onePattern && m.Seq <= over {
 				t.Fatalf("client %d: after %d, and %d of this topic, came %s", i, over, last[m.Topic], m.text)
 			}
 			if want := fmt.Sprintf(`{"n":%d}`, n[m.Topic]); string(m.Payload) != want {

@@ -362,3 +362,30 @@ func TestBrokenSocket_IsToldWithoutInterest(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestEmptyWrite_DoesNotStopWhatFollows(t *testing.T) {
+	each(t, func(t *testing.T, p *Poller, s Socket, _ Token, far net.Conn) {
+		wrote := make(chan struct{})
+		go func() {
+			defer close(wrote)
+			for _, part := range []string{"a", "", "b"} { // to a pipe the empty one is a write like any other
+				_, _ = far.Write([]byte(part))
+			}
+		}()
+		var got []byte
+		events, buf := make([]Event, 8), make([]byte, 8)
+		for deadline := time.Now().Add(5 * time.Second); string(got) != "ab"; {
+			if time.Now().After(deadline) {
+				t.Fatalf("read %q, want %q", got, "ab")
+			}
+			if _, err := p.Wait(events, deadline, nil); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := s.Read(buf); err == nil {
+				got = append(got, buf[:n]...)
+			}
+		}
+		<-wrote
+		s.Close()
+	})
+}

@@ -84,6 +84,9 @@ func (s *stream) reader() {
 	buf := make([]byte, streamIn)
 	for {
 		n, err := s.conn.Read(buf)
+		if n == 0 && err == nil { // an empty write on a pipe: there is nothing for the owner to take
+			continue
+		}
 		s.mu.Lock()
 		s.in, s.inErr = buf[:n], err
 		tell := s.want&Readable != 0 || err != nil

@@ -1,0 +1,214 @@
+package edge_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"tidings/bus"
+	"tidings/bus/bustest"
+	"tidings/edge/wire"
+)
+
+func TestStatus_TellsThatNATSIsAway(t *testing.T) {
+	c := newCluster(t)
+	n := c.edge()
+	client := n.dial()
+	client.subscribe("orders.*", "metrics.*")
+	client.data(at("orders.a", c.publish("orders.a", `0`)))
+	if got := n.Ready(); len(got) != 0 {
+		t.Errorf("not ready: %v", got)
+	}
+	before := time.Now()
+	c.nats.Stop()
+	m := client.next()
+	if p := payload[wire.StatusPayload](t, m); m.Type != "status" || p.Upstream != wire.UpstreamDegraded ||
+		time.UnixMilli(p.Since).Before(before.Add(-time.Second)) || time.UnixMilli(p.Since).After(time.Now()) {
+		t.Fatalf("got %s", m.text)
+	}
+	eventually(t, "the edge says that it is not ready", func() bool { return len(n.Ready()) > 0 })
+	// Connections stay, and are served as far as that goes.
+	client.quiet()
+	// Who comes now is told at once.
+	late := n.dial()
+	if m := late.next(); m.Type != "status" || payload[wire.StatusPayload](t, m).Upstream != wire.UpstreamDegraded {
+		t.Fatalf("got %s", m.text)
+	}
+	late.say(`{"type":"subscribe","id":1,"topics":["orders.*"]}`)
+
+	c.nats.Restart()
+	for _, client := range both(client, late) {
+		ok := false
+		for !ok {
+			switch m := client.next(); m.Type {
+			case "status":
+				ok = payload[wire.StatusPayload](t, m).Upstream == wire.UpstreamOK
+			case "ack":
+			default:
+				t.Fatalf("got %s", m.text)
+			}
+		}
+	}
+	eventually(t, "the edge is ready again", func() bool { return len(n.Ready()) == 0 })
+	eventually(t, "the publisher has NATS again", func() bool { return c.bus.Ready() == nil })
+	late.quietBut("ack")
+	last := at("orders.a", c.publish("orders.a", `1`))
+	client.data(last)
+	late.data(last)
+}
+
+func TestOutage_AfterStatusOK_EverythingIsUpToDate(t *testing.T) {
+	c := newCluster(t, limited(1_000_000))
+	// A proxy before the edge alone: others go on publishing while it is cut off.
+	proxy := newProxy(t, c.nats)
+	cfg := c.nats.Config()
+	cfg.Servers = []string{proxy.url()}
+	cfg.Stream.MaxPerTopic = 1_000_000
+	line := connect(t, cfg)
+	n := startEdge(t, c, line)
+	client, other := n.dial(), n.dial()
+	client.subscribe("orders.*", "metrics.*", "host.*", "containers.a")
+	other.subscribe("orders.a")
+	c.publish("orders.b", `0`)
+	c.publishWith("host.a", `0`, ttl(2*time.Second))
+	container := c.publish("containers.a", `"before"`)
+	client.data("orders.b@1", "host.a@2", at("containers.a", container))
+	for round := range 3 {
+		proxy.cut()
+		for _, client := range both(client, other) {
+			if m := client.next(); m.Type != "status" || payload[wire.StatusPayload](t, m).Upstream != wire.UpstreamDegraded {
+				t.Fatalf("got %s", m.text)
+			}
+		}
+		want := map[string]bool{}
+		for i := range 50 {
+			want[at("orders.a", c.publish("orders.a", fmt.Sprint(i)))] = true
+			want[at("orders.b", c.publish("orders.b", fmt.Sprint(i)))] = true
+			c.publish("metrics.a", fmt.Sprint(i))
+		}
+		newest := at("metrics.a", c.publish("metrics.a", fmt.Sprintf(`"newest of round %d"`, round)))
+		if round == 0 { // what lapsed meanwhile
+			time.Sleep(2500 * time.Millisecond)
+		}
+		proxy.mend()
+		value, gone, last := "", false, uint64(0)
+		for ok := false; !ok; {
+			switch m := client.next(); {
+			case m.Type == "status":
+				ok = payload[wire.StatusPayload](t, m).Upstream == wire.UpstreamOK
+			case m.Type == "orders":
+				if !want[at(m.Topic, m.Seq)] || m.Seq <= last {
+					t.Fatalf("round %d: after %d came %s", round, last, m.text)
+				}
+				delete(want, at(m.Topic, m.Seq))
+				last = m.Seq
+			case m.Type == "metrics":
+				value = at(m.Topic, m.Seq)
+			case m.Topic == "host.a" && m.Gone:
+				gone = true
+			default:
+				t.Fatalf("round %d: got %s", round, m.text)
+			}
+		}
+		if len(want) > 0 || value != newest || gone != (round == 0) {
+			t.Fatalf("round %d: at status ok %d messages were missing, the newest value was %s instead of %s, and the lapse was told: %v",
+				round, len(want), value, newest, gone)
+		}
+		for m := other.next(); m.Type != "status"; m = other.next() {
+			if m.Topic != "orders.a" {
+				t.Fatalf("got %s", m.text)
+			}
+		}
+		again := at("orders.a", c.publish("orders.a", `"live again"`))
+		client.data(again)
+		other.data(again)
+	}
+	if got := n.value("tidings_edge_gaps_total"); got != 0 {
+		t.Errorf("%v gaps were told", got)
+	}
+}
+
+// What the stream has lost by the time that NATS is back is said.
+func TestOutage_LongerThanTheStreamRemembers_IsToldAsAGap(t *testing.T) {
+	c := newCluster(t, limited(10))
+	proxy := newProxy(t, c.nats)
+	cfg := c.nats.Config()
+	cfg.Servers = []string{proxy.url()}
+	cfg.Stream.MaxPerTopic = 10
+	n := startEdge(t, c, connect(t, cfg))
+	client := n.dial()
+	client.subscribe("orders.*")
+	first := c.publish("orders.a", `0`)
+	client.data(at("orders.a", first))
+	proxy.cut()
+	client.next()
+	for i := range 30 {
+		c.publish("orders.a", fmt.Sprint(i))
+	}
+	proxy.mend()
+	m := client.next()
+	p := payload[wire.GapPayload](t, m)
+	if m.Type != "gap" || m.Topic != "orders.a" || p.Reason != wire.GapUpstream || p.After != first || p.Before <= first || p.Before > first+21 {
+		t.Fatalf("got %s", m.text)
+	}
+	for seq := first + 21; seq <= first+30; seq++ {
+		client.data(at("orders.a", seq))
+	}
+	if m := client.next(); m.Type != "status" {
+		t.Fatalf("got %s", m.text)
+	}
+}
+
+func TestEdge_StartsBeforeNATS(t *testing.T) {
+	nats := bustest.New(t)
+	nats.Stop()
+	c := &cluster{t: t, nats: nats}
+	cfg := nats.Config()
+	n := startEdge(t, c, connect(t, cfg))
+	if len(n.Ready()) == 0 {
+		t.Error("it says that it is ready")
+	}
+	client := n.dial()
+	if got := payload[wire.ConnectedPayload](t, client.greeting).Epoch; got != "" {
+		t.Errorf("connected with epoch %s", got)
+	}
+	if m := client.next(); m.Type != "status" || payload[wire.StatusPayload](t, m).Upstream != wire.UpstreamDegraded {
+		t.Fatalf("got %s", m.text)
+	}
+	client.say(`{"type":"subscribe","id":1,"topics":["orders.*"]}`)
+	nats.Restart()
+	acked, ok := false, false
+	for !acked || !ok {
+		switch m := client.next(); m.Type {
+		case "ack":
+			acked = true
+		case "status":
+			ok = payload[wire.StatusPayload](t, m).Upstream == wire.UpstreamOK
+		default:
+			t.Fatalf("got %s", m.text)
+		}
+	}
+	c.bus = nats.Connect(t)
+	client.data(at("orders.a", c.publish("orders.a", `1`)))
+	if got := payload[wire.ConnectedPayload](t, n.dial().greeting).Epoch; got != c.epoch() {
+		t.Errorf("connected with epoch %s, want %s", got, c.epoch())
+	}
+}
+
+// connect returns a line that may not be up yet.
+func connect(t *testing.T, cfg bus.Config) *bus.Conn {
+	t.Helper()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	line, err := bus.Connect(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(line.Close)
+	return line
+}
+
+func ttl(d time.Duration) bus.PublishOptions { return bus.PublishOptions{TTL: d} }
+
+func both(a, b *client) []*client { return []*client{a, b} }
