@@ -115,11 +115,22 @@ func (p *peer) frame() ws.Frame {
 }
 
 func (p *peer) tryFrame() (ws.Frame, error) {
-	f, err := ws.ReadFrame(p.in)
+	f, err := readFrame(p.in)
 	if err == nil && (f.Header.Masked || !f.Header.Fin || f.Header.Rsv != 0) {
 		p.t.Errorf("frame header %+v", f.Header)
 	}
 	return f, err
+}
+
+// readFrame reads a frame of an edge, which bounds its messages.
+func readFrame(r io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	payload := make([]byte, h.Length)
+	_, err = io.ReadFull(r, payload)
+	return ws.Frame{Header: h, Payload: payload}, err
 }
 
 // message waits for a text message; pings are passed over.

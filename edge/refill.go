@@ -8,7 +8,8 @@ import (
 	"tidings/edge/wire"
 )
 
-// ask has the stream read for a connection that is behind what is recent.
+// ask has the stream read for a connection that is behind what is recent. All subscriptions that are behind move on together:
+// what one of them got ahead of another that matches it too would come twice, or out of order.
 func (l *loop) ask(slot uint32, c *conn) {
 	g := c.lag
 	if g.asking {
@@ -18,8 +19,8 @@ func (l *loop) ask(slot uint32, c *conn) {
 	after := ^uint64(0)
 	var patterns []bus.Pattern
 	for i := range c.subs {
-		if f := c.subs[i].feed; g.cursors[i] < f.recent.floor {
-			patterns = append(patterns, f.pattern)
+		if c.behind(i) {
+			patterns = append(patterns, c.subs[i].feed.pattern)
 			after = min(after, g.cursors[i])
 		}
 	}
@@ -32,6 +33,12 @@ func (l *loop) ask(slot uint32, c *conn) {
 			l.post(func(l *loop) { l.refilled(r, key, got) })
 		})
 	})
+}
+
+// behind reports whether `every` messages have been passed on that a subscription of a lagging connection may be owed.
+func (c *conn) behind(i int) bool {
+	f := c.subs[i].feed
+	return c.lag.cursors[i] < f.seq && bus.Topic(f.pattern).Delivery() == bus.Every
 }
 
 // refillRead is how many messages are read at a time for a client that fell behind.
@@ -55,17 +62,25 @@ func (l *loop) refilled(r ref, key replayKey, got replayed) {
 		return
 	}
 	wanted := key.split()
+	reached := got.at.Seq
+	if n := len(got.frames); got.more && n > 0 {
+		reached = got.frames[n-1].seq
+	}
+	for i := range c.subs {
+		if c.behind(i) && !slices.Contains(wanted, c.subs[i].feed.pattern) { // it fell behind, or came, meanwhile
+			reached = min(reached, g.cursors[i])
+		}
+	}
 	for _, loss := range got.lost {
+		if loss.Before > reached+1 {
+			continue // it will be found again
+		}
 		if after := c.missed(loss.Topic, wanted); after+1 < loss.Before {
 			loss.After = max(loss.After, after)
 			g.queue = append(g.queue, l.gap(loss, wire.GapSlow))
 		}
 	}
-	reached := got.at.Seq
-	if n := len(got.frames); got.more && n > 0 {
-		reached = got.frames[n-1].seq
-	}
-	for _, f := range got.frames {
+	for _, f := range upTo(got.frames, reached) {
 		if f.topic.every && !c.had(f) && c.owed(f) {
 			g.queue = append(g.queue, f)
 		}
