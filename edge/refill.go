@@ -72,9 +72,7 @@ func (l *loop) refilled(r ref, key replayKey, got replayed) {
 		}
 	}
 	for _, loss := range got.lost {
-		if loss.Before > reached+1 {
-			continue // it will be found again
-		}
+		loss.Before = min(loss.Before, reached+1) // what is behind that is found again
 		if after := c.missed(loss.Topic, wanted); after+1 < loss.Before {
 			loss.After = max(loss.After, after)
 			g.queue = append(g.queue, l.gap(loss, wire.GapSlow))

@@ -21,7 +21,7 @@ import (
 func TestDrain_AsksAndThenCloses(t *testing.T) {
 	c := newCluster(t)
 	const grace = 700 * time.Millisecond
-	n := c.edge(func(cfg *edge.Config) { cfg.DrainWindow, cfg.DrainGrace = 300*time.Millisecond, grace })
+	n := c.edge(func(cfg *edge.Config) { cfg.Loops, cfg.DrainWindow, cfg.DrainGrace = 1, 300*time.Millisecond, grace })
 	client := n.dial()
 	client.subscribe("orders.*")
 	start := time.Now()
