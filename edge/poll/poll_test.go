@@ -232,8 +232,12 @@ func TestWake_EndsAWait(t *testing.T) {
 			p.Wake()
 		}()
 		// Whoever leaves something after the owner has looked sees that it sleeps, and wakes it.
-		if n, err := p.Wait(make([]Event, 1), time.Time{}, func() bool { close(looked); return true }); n != 0 || err != nil {
+		until := time.Now().Add(20 * time.Second)
+		if n, err := p.Wait(make([]Event, 1), until, func() bool { close(looked); return true }); n != 0 || err != nil {
 			t.Fatalf("woken with %d events: %v", n, err)
+		}
+		if time.Now().After(until) {
+			t.Fatal("the wake-up was lost")
 		}
 	}
 }
