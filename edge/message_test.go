@@ -90,7 +90,7 @@ func TestLapsedTopic_IsGone(t *testing.T) {
 
 func TestMessageThatBypassedTheStream_HasNoPlace(t *testing.T) {
 	c := newCluster(t)
-	n := c.edge()
+	n := c.edge(func(cfg *edge.Config) { cfg.Loops = 1 })
 	client := n.dial()
 	client.subscribe("metrics.*", "orders.*")
 	kept := c.publish("metrics.a", `"kept"`)

@@ -54,11 +54,7 @@ func (n *node) tcpWith(receiveBuffer int) net.Conn {
 	n.t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if receiveBuffer > 0 {
-			_ = c.Control(func(fd uintptr) {
-				// Segments as on a network: with the loopback's of 64 KB so small a window opens in fits and starts.
-				err = errors.Join(syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1400),
-					syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, receiveBuffer))
-			})
+			_ = c.Control(func(fd uintptr) { err = narrow(fd, receiveBuffer) })
 		}
 		return err
 	}}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"tidings/bus"
 	"tidings/edge"
 	"tidings/edge/wire"
@@ -327,5 +329,49 @@ func TestStreamMadeAnew_IsToldAndGoesOn(t *testing.T) {
 	}
 	if acks := late.resume(false, since("orders.*", was, 15)); acks[0].Epoch != c.epoch() {
 		t.Errorf("acked with %+v", acks)
+	}
+}
+
+// Messages that NATS did not bring are fetched from the stream before what follows them.
+func TestHoleFromNATS_IsFilled(t *testing.T) {
+	c := newCluster(t)
+	n := c.edge()
+	client := n.dial()
+	client.subscribe("orders.*", "metrics.*")
+	client.data(at("orders.a", c.publish("orders.a", `0`)))
+	js, err := c.line().JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := js.StreamInfo("TIDINGS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	republish := info.Config.RePublish
+	change := func(r *nats.RePublish) {
+		t.Helper()
+		cfg := info.Config
+		cfg.RePublish = r
+		if _, err := js.UpdateStream(&cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for round := range 3 {
+		change(nil) // what is stored now is not sent on
+		var want []string
+		for i := range 20 {
+			want = append(want, at("orders.a", c.publish("orders.a", fmt.Sprint(i))))
+		}
+		change(republish)
+		want = append(want, at("orders.a", c.publish("orders.a", `"after the hole"`)), at("orders.b", c.publish("orders.b", `1`)))
+		client.data(want...)
+		client.data(at("metrics.a", c.publish("metrics.a", `1`)))
+		if got := n.value("tidings_edge_repairs_total"); got != float64(round+1) {
+			t.Errorf("%v repairs", got)
+		}
+	}
+	client.quiet()
+	if got := n.value("tidings_edge_gaps_total"); got != 0 {
+		t.Errorf("%v gaps were told", got)
 	}
 }
