@@ -42,6 +42,15 @@ func unknownKeys(path string, entries map[string]entry, fields []field) Faults {
 	return faults
 }
 
+// CheckEnvironment refuses TIDINGS_ names that none of the programs knows, for those that read some of them without
+// loading a configuration.
+func CheckEnvironment(environ []string) error {
+	if faults := unknownEnvironment(environ); len(faults) > 0 {
+		return faults
+	}
+	return nil
+}
+
 // unknownEnvironment refuses TIDINGS_ names that none of the programs knows.
 func unknownEnvironment(environ []string) Faults {
 	known := append(namesOf(new(Edge)), namesOf(new(Publisher))...)

@@ -8,9 +8,13 @@ package main
 import (
 	"context"
 	"io"
+	"os"
 	"path/filepath"
 
+	"github.com/spf13/cobra"
+
 	"tidings/cmd/internal/daemon"
+	"tidings/configs"
 )
 
 func main() { daemon.Main(run) }
@@ -28,8 +32,20 @@ The other commands are tools that talk to it, or to a cluster of the programs ed
   tidings sub --json 'container-events.*'    for scripts: one JSON message a line
   tidings pub demo.hello '{"text":"hi"}'     publish a message of your own
   tidings last 'host.*'                      what is known of each host now`
-	root.AddCommand(runCommand(args[0]), subCommand(), lastCommand(), pubCommand(), benchCommand())
+	root.AddCommand(runCommand(args[0]), tool(subCommand()), tool(lastCommand()), tool(pubCommand()), tool(benchCommand()))
 	return daemon.Execute(ctx, root, append([]string{filepath.Base(args[0])}, args[1:]...), stdin, stdout, stderr)
+}
+
+// tool makes a command refuse misspelt names in the environment, as those do that load a configuration.
+func tool(cmd *cobra.Command) *cobra.Command {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := configs.CheckEnvironment(os.Environ()); err != nil {
+			return daemon.WithCode(daemon.ExitConfig, err)
+		}
+		return run(cmd, args)
+	}
+	return cmd
 }
 
 // toolExits is how the tools end, as their --help shows it.
@@ -39,4 +55,5 @@ const toolExits = `Exit codes:
   2   the command line is wrong
   3   nothing matches (last)
   65  the input is no JSON, or too large (pub)
-  75  the edge or NATS cannot be reached now; the same may work later`
+  75  the edge or NATS cannot be reached now; the same may work later
+  78  the environment has a TIDINGS_ name that nothing knows`

@@ -51,6 +51,16 @@ func TestTools_ExitCodes(t *testing.T) {
 	}
 }
 
+func TestTools_RefuseMisspeltEnvironment(t *testing.T) {
+	t.Setenv("TIDINGS_ULR", "ws://127.0.0.1:1/ws")
+	for _, args := range [][]string{{"sub", "a"}, {"last", "a"}, {"pub", "a", "1"}, {"bench"}} {
+		code, _, stderr := invoke(t, "", args...)
+		if code != 78 || !strings.Contains(stderr, "TIDINGS_ULR") || !strings.Contains(stderr, "did you mean TIDINGS_URL?") {
+			t.Errorf("%s ended with %d: %s", args[0], code, stderr)
+		}
+	}
+}
+
 func TestSub_ReaderThatHadEnoughIsNoError(t *testing.T) {
 	r := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
