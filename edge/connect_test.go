@@ -166,6 +166,23 @@ func TestHandshake_RefusalsSayWhy(t *testing.T) {
 	n.dial() // and others come in
 }
 
+func TestHandshake_AllowsOriginsBelowADomain(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Origins = []string{"*.example.org"} })
+	for origin, status := range map[string]int{
+		"https://app.example.org":      101,
+		"https://a.b.EXAMPLE.org:8443": 101,
+		"https://tidings":              101, // the page's own host
+		"https://example.org":          403,
+		"https://evilexample.org":      403,
+		"https://app.example.org.evil": 403,
+	} {
+		r := n.ask(t, strings.Replace(handshake, "\r\n\r\n", "\r\nOrigin: "+origin+"\r\n\r\n", 1))
+		if r.StatusCode != status {
+			t.Errorf("%s: %s, want %d", origin, r.Status, status)
+		}
+	}
+}
+
 func TestHandshake_RefusalOfAVersion_NamesOurs(t *testing.T) {
 	n := newCluster(t).edge()
 	r := n.ask(t, strings.Replace(handshake, "Version: 13", "Version: 25", 1))

@@ -170,11 +170,17 @@ func (l *loop) idleIfUnused(f *feed) {
 	}
 }
 
+// idleMax is how many feeds without subscribers a loop keeps for those who may come back. Beyond it the oldest go before
+// their time, or a client that subscribes to ever new patterns and leaves them could make them add up.
+const idleMax = 1024
+
 // sweep lets go of feeds that nobody has subscribed to for the linger, so that a page that is loaded again finds
 // them still there.
 func (l *loop) sweep() {
+	excess := len(l.idle) - idleMax
 	l.idle = slices.DeleteFunc(l.idle, func(f *feed) bool {
-		if !f.used() && l.now.Sub(f.idle) < l.node.cfg.Linger {
+		excess--
+		if !f.used() && excess < 0 && l.now.Sub(f.idle) < l.node.cfg.Linger {
 			return false
 		}
 		f.listed = false

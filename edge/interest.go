@@ -59,6 +59,7 @@ func (h *hub) want(a asker, p bus.Pattern) {
 func (h *hub) open(p bus.Pattern) *interest {
 	in := &interest{pattern: p}
 	h.interests[p] = in
+	h.metrics.patterns.Inc()
 	if !p.IsTopic() {
 		h.wild = append(h.wild, in)
 	}
@@ -250,6 +251,7 @@ func (h *hub) release(l *loop, p bus.Pattern) {
 func (h *hub) close(in *interest) {
 	in.closed = true
 	delete(h.interests, in.pattern)
+	h.metrics.patterns.Dec()
 	h.wild = slices.DeleteFunc(h.wild, func(w *interest) bool { return w == in })
 	h.loading = slices.DeleteFunc(h.loading, func(w *interest) bool { return w == in })
 	if in.via != nil {

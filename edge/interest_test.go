@@ -133,6 +133,25 @@ func TestCoveredPatterns_HaveNoSubscriptionOfTheirOwn(t *testing.T) {
 	check(narrow)
 }
 
+// A client that goes on to ever new patterns leaves only so many of them behind, however long they may linger.
+func TestPatternsLeftBehind_DoNotAddUp(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Loops, cfg.Linger = 1, time.Hour })
+	client := n.dial()
+	const batches, each = 40, 100
+	for b := range batches {
+		patterns := make([]string, each)
+		for i := range patterns {
+			patterns[i] = fmt.Sprintf("orders.%d.%d", b, i)
+		}
+		client.subscribe(patterns...)
+		client.unsubscribe(patterns...)
+	}
+	eventually(t, "all but some are let go of", func() bool { return n.value("tidings_edge_patterns") <= 1024 })
+	if got := len(n.atNATS()); got == 0 || got > 1024 {
+		t.Errorf("%d patterns are subscribed at NATS", got)
+	}
+}
+
 func TestEdgeWithoutInterest_GetsNothing(t *testing.T) {
 	c := newCluster(t)
 	interested, other := c.edge(), c.edge()

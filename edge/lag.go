@@ -131,7 +131,7 @@ func (l *loop) catchUp(slot uint32, c *conn, sent *tally) {
 			if g.asking {
 				l.arm(slot, c, c.armed&^poll.Writable) // or it would be announced all the time
 			} else {
-				l.recover(slot, c)
+				l.caughtUp(slot, c)
 			}
 			return
 		}
@@ -177,8 +177,8 @@ func (l *loop) progress(slot uint32, c *conn, n int, err error) bool {
 	return true
 }
 
-// recover ends a connection's lag: it has all that it was owed.
-func (l *loop) recover(slot uint32, c *conn) {
+// caughtUp ends a connection's lag: it has all that it was owed.
+func (l *loop) caughtUp(slot uint32, c *conn) {
 	c.lag = nil
 	c.slow = c.pace != nil
 	l.node.metrics.lagging.Dec()

@@ -109,7 +109,7 @@ func (l *loop) run() error {
 			clear(l.items) // frames are not to outlive their turn here
 		}
 		l.timers.advance(l.now, l.fire)
-		if l.now.Sub(l.swept) >= time.Second {
+		if l.now.Sub(l.swept) >= time.Second || len(l.idle) > idleMax {
 			l.swept = l.now
 			l.sweep()
 		}
@@ -253,7 +253,7 @@ func (l *loop) heartbeat(slot uint32, c *conn) {
 }
 
 // beat sets the timer of a connection's next heartbeat, at one of 64 times within the period: those of the same time go out
-// together, and their pongs come in together, which takes a third of the wake-ups that one at a time do.
+// together, and their pongs come in together, so that one wake-up of the loop serves many of them.
 func (l *loop) beat(slot uint32, c *conn, in time.Duration) {
 	grain := l.node.cfg.Heartbeat / 64
 	since := l.now.Add(in).Sub(l.timers.start)

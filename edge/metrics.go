@@ -36,6 +36,8 @@ type metrics struct {
 	open          prometheus.Gauge
 	lagging       prometheus.Gauge
 	subscriptions prometheus.Gauge
+	patterns      prometheus.Gauge
+	topics        prometheus.Gauge
 	handshakes    map[handshake]prometheus.Counter
 	closes        map[wire.CloseCode]prometheus.Counter
 	otherCloses   prometheus.Counter
@@ -115,6 +117,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		open:          gauge("connections", "WebSocket connections that are open."),
 		lagging:       gauge("lagging_connections", "Connections that are owed messages because their socket takes no more."),
 		subscriptions: gauge("subscriptions", "Subscriptions of all connections; one pattern of one connection is one."),
+		patterns:      gauge("patterns", "Different patterns that are held for clients, lingering ones included."),
+		topics:        gauge("topics", "Topics that the edge follows for clients."),
 
 		messages:      counter("nats_messages_total", "Live messages taken from NATS."),
 		bytesFromNATS: counter("nats_bytes_total", "Payload bytes of live messages taken from NATS, invalid ones included."),

@@ -46,6 +46,24 @@ func TestDrain_AsksAndThenCloses(t *testing.T) {
 	}
 }
 
+// A connection that has grown old is asked to move on, and goes on until it has.
+func TestOldConnection_IsAskedToMoveOn(t *testing.T) {
+	c := newCluster(t)
+	n := c.edge(func(cfg *edge.Config) {
+		cfg.MaxAge, cfg.DrainWindow, cfg.DrainGrace = time.Second, 100*time.Millisecond, 500*time.Millisecond
+	})
+	start := time.Now()
+	client := n.dial()
+	client.subscribe("orders.*")
+	client.expect(`{"type":"going_away","timestamp":T,"payload":{"reason":"rebalancing","reconnect_ms":[0,100],"deadline_ms":500}}`)
+	if age := time.Since(start); age < 900*time.Millisecond {
+		t.Errorf("it was %v old", age)
+	}
+	client.data(at("orders.a", c.publish("orders.a", `1`)))
+	client.closed(wire.CloseDraining)
+	n.dial() // the node itself goes on
+}
+
 func TestDrain_EndsWhenAllHaveLeft(t *testing.T) {
 	c := newCluster(t)
 	n := c.edge(func(cfg *edge.Config) { cfg.DrainGrace = time.Minute })

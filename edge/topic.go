@@ -153,6 +153,7 @@ func (h *hub) topic(name bus.Topic) *topic {
 		return nil
 	}
 	h.topics[name] = t
+	h.metrics.topics.Inc()
 	return t
 }
 
@@ -215,5 +216,6 @@ func (h *hub) rewire(t *topic) {
 	}
 	if len(t.interests) == 0 {
 		delete(h.topics, t.name)
+		h.metrics.topics.Dec()
 	}
 }
