@@ -18,20 +18,25 @@
 //
 // # Joining without a hole
 //
-// The hub subscribes first, reads the stream then, and passes on what had come live until then; all it grants is "from place
-// P on you will miss nothing", with the newest values up to P. P comes to a loop through the same inbox as the messages do, hence in order. Since a loop
-// keeps what is recent of each pattern (ring.go), most returning clients are served from memory; the others share reads of
-// the stream (replay.go).
+// The hub subscribes first, reads the stream then, and passes on what had come live until then; all it grants is "from
+// place P on you will miss nothing", with the newest values up to P. P comes to a loop through the same inbox as the
+// messages do, hence in order. Since a loop keeps what is recent of each pattern (ring.go), most returning clients are
+// served from memory; the others share reads of the stream (replay.go).
 //
-// A hole between NATS and the hub shows by a message's prev. The hub then holds back all that follows, reads
-// what is missing from the stream, and goes on (repair.go). The same happens after NATS was away.
+// A hole between NATS and the hub shows by a message's prev. The hub then holds back all that follows, reads what is
+// missing from the stream, and goes on (repair.go). The same happens after NATS was away. A last message that was lost is
+// betrayed by no later one; the hub asks the stream for it now and then (audit.go).
 //
 // # Slow clients
 //
-// What a full socket does not take is not queued. The connection lags (lag.go): it remembers the rest of the frame that was cut, a
-// place for each subscription, and which latest topics have a newer value, and is sent from those when it can be, and from the
-// stream where memory no longer reaches back (refill.go). interval_ms (pace.go)
-// works the same way.
+// What a full socket does not take is not queued. The connection lags (lag.go): it remembers the rest of the frame that
+// was cut, a place for each subscription, and which latest topics have a newer value, and is sent from those when it can
+// be, and from the stream where memory no longer reaches back (refill.go). interval_ms (pace.go) works the same way.
+//
+// # Leaving
+//
+// An edge that stops asks its clients to connect elsewhere and goes on until they have, or their deadline has passed. A
+// connection that has grown old is asked the same, so that edges that joined later fill up (drain.go).
 //
 // # Goroutines
 //
@@ -49,7 +54,12 @@
 //   - Per topic messages come in rising seq, `every` topics without a hole (TestPublishedMessages_ArriveOnceInOrder).
 //   - What a subscribe brings joins what is live without a hole (TestSubscribe_JoinsWithoutHole).
 //   - A slow client gets the newest value of latest topics and all of `every` topics (TestSlowClient_GetsNewest,
-//     TestSlowClient_GetsAllOfEvery).
+//     TestSlowClient_GetsAllOfEvery, TestSlowClient_AtItsWhim_MissesNothing).
+//   - A position is good on any edge (TestResume_OnAnotherEdge_MissesNothing), and what is gone is said
+//     (TestResume_OfWhatExpired_IsToldAsAGap).
+//   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate); a lost last
+//     message is found (TestLostLastMessage_IsFoundByTheAudit).
+//   - What clients can make grow is bounded (TestPatternsLeftBehind_DoNotAddUp and config.go: Limits).
 //   - Bad input ends or fails the connection that sent it and no other (TestBadFrames_HurtNobodyElse).
 //   - An idle connection has no goroutine (TestIdleConnections_NeedNoGoroutine), a delivery no allocation
 //     (TestFanout_AllocatesNothing).
