@@ -39,13 +39,19 @@ func transports() []transport {
 			if n, err := l.Accept(batch); n != 1 || err != nil {
 				t.Fatalf("accepted %d: %v", n, err)
 			}
-			return batch[0], c
+			return batch[0], patient(c)
 		}},
 		{"stream", func(t *testing.T) (Accepted, net.Conn) {
 			near, far := net.Pipe()
-			return FromConn(near), far
+			return FromConn(near), patient(far)
 		}},
 	}
+}
+
+// patient gives the other end a deadline, so that bytes that are lost fail a test instead of hanging it.
+func patient(c net.Conn) net.Conn {
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	return c
 }
 
 func each(t *testing.T, test func(t *testing.T, p *Poller, s Socket, token Token, far net.Conn)) {
