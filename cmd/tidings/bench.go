@@ -93,6 +93,8 @@ func scenarioFlags(flags *pflag.FlagSet, s *bench.Scenario) {
 	flags.Float64Var(&s.ConnectRate, "connect-rate", 0, "connections per second; 0: as many as the edge takes")
 	flags.Float64Var(&s.Slow, "slow", 0, "`SHARE` of the clients that do not read, 0.1 for one in ten")
 	flags.BoolVar(&s.Deflate, "deflate", false, "clients ask for compression (permessage-deflate)")
+	flags.IntVar(&s.Storm, "storm", 0, "clients that connect all at once, a third of --duration into it")
+	flags.Float64Var(&s.Churn, "churn", 0, "subscribes and unsubscribes per second, of other clients")
 	flags.StringVar(&s.Topic, "topic", "bench", "`TYPE` of the topics; of metrics, host, containers and container-stats only the newest counts")
 }
 

@@ -153,12 +153,16 @@ func refusal(status int, answer io.Reader) error {
 
 // subscribe asks for the i-th client's topics and waits for the ack. It returns what came behind that.
 func (d *dialer) subscribe(conn net.Conn, left []byte, i int) ([]byte, error) {
-	const id = 1
-	request := wire.Request{Type: wire.Subscribe, ID: id}
+	request := wire.Request{Type: wire.Subscribe, ID: 1}
 	for k := range d.cfg.Subscriptions {
 		name := d.topics.name((d.cfg.firstTopic(i) + k) % d.cfg.Topics)
 		request.Topics = append(request.Topics, wire.Want{Topic: name, Snapshot: true})
 	}
+	return ask(conn, left, request)
+}
+
+// ask sends a request and waits for its ack. It takes what came before, and returns what came behind it.
+func ask(conn net.Conn, left []byte, request wire.Request) ([]byte, error) {
 	if _, err := conn.Write(masked(ws.OpText, wire.AppendRequest(nil, request))); err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
@@ -177,7 +181,7 @@ func (d *dialer) subscribe(conn net.Conn, left []byte, i int) ([]byte, error) {
 			return nil, fmt.Errorf("subscribe: %w", err)
 		}
 		rest = behind
-		if done, err := answered(f, id); done || err != nil {
+		if done, err := answered(f, request.ID); done || err != nil {
 			return bytes.Clone(rest), err
 		}
 	}

@@ -39,6 +39,8 @@ type Scenario struct {
 	ConnectRate   float64       `json:"connect_rate,omitempty"` // connections a second; 0: as many as the edge takes
 	Slow          float64       `json:"slow,omitempty"`         // share of the clients that do not read
 	Deflate       bool          `json:"deflate,omitempty"`      // clients offer permessage-deflate
+	Storm         int           `json:"storm,omitempty"`        // clients that connect all at once, a third of Duration into it
+	Churn         float64       `json:"churn,omitempty"`        // subscribes and unsubscribes a second, of other clients
 	Topic         string        `json:"topic_type,omitempty"`   // first token of the topics; default bench, whose delivery is `every`
 }
 
@@ -74,6 +76,10 @@ func (c Config) Validate() error {
 	fault(c.Warmup >= 0, "--warmup: %v must not be below 0", c.Warmup)
 	fault(c.ConnectRate >= 0, "--connect-rate: %v must not be below 0", c.ConnectRate)
 	fault(c.Slow >= 0 && c.Slow < 1, "--slow: %v must be 0 or more and below 1", c.Slow)
+	fault(c.Storm >= 0, "--storm: %d must not be below 0", c.Storm)
+	fault(c.Churn >= 0 && c.Churn <= 100_000, "--churn: %v must be 0 to 100,000", c.Churn)
+	fault(c.Rate > 0 || c.Storm == 0 && c.Churn == 0, "--rate: must be above 0 with --storm or --churn: they are measured by what they do to deliveries")
+	fault(!c.Floor || c.Storm == 0 && c.Churn == 0, "--floor: it takes no subscribes; leave --storm and --churn out")
 	fault(!c.Floor || c.Subscriptions == c.Topics, "--floor: it knows no topics, so each client must subscribe to all %d of them", c.Topics)
 	fault(!c.Floor || !c.Deflate, "--floor: it does not compress; leave --deflate out")
 	_, err := bus.ParseTopic(c.Topic)

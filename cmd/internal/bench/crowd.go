@@ -24,6 +24,8 @@ type crowd struct {
 	arrivals   []arrival
 	stopped    bool
 	start, end time.Time // what was due from start on and before end is measured, whenever it arrives
+	storm      time.Time // when one begins; zero: there is none
+	calmed     time.Time // when it was over; zero: it is not yet
 	tally      tally
 
 	// The goroutine's own.
@@ -75,6 +77,20 @@ func (c *crowd) add(a arrival) {
 func (c *crowd) measure(start, end time.Time) {
 	c.mu.Lock()
 	c.start, c.end = start, end
+	c.mu.Unlock()
+}
+
+// brace says when a storm begins.
+func (c *crowd) brace(begin time.Time) {
+	c.mu.Lock()
+	c.storm = begin
+	c.mu.Unlock()
+}
+
+// calm says that the storm is over.
+func (c *crowd) calm(end time.Time) {
+	c.mu.Lock()
+	c.calmed = end
 	c.mu.Unlock()
 }
 
@@ -241,7 +257,21 @@ func (c *crowd) message(client *client, r reading, now time.Time) {
 	due := time.Unix(0, r.due)
 	if !due.Before(c.start) && due.Before(c.end) {
 		t.latency.record(now.Sub(due), 1)
+		if !c.storm.IsZero() {
+			t.parts[c.part(due)].record(now.Sub(due), 1)
+		}
 	}
+}
+
+// part is where a message belongs that was due then.
+func (c *crowd) part(due time.Time) int {
+	switch {
+	case due.Before(c.storm):
+		return beforeStorm
+	case c.calmed.IsZero() || due.Before(c.calmed):
+		return duringStorm
+	}
+	return afterStorm
 }
 
 // lose closes a client whose connection is over.

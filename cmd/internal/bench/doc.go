@@ -13,6 +13,7 @@
 //
 //	config.go scenario.go  what is asked for; the standing loads
 //	connect.go client.go   opens the clients, some side by side, each with a blocking handshake; then package poll has it
+//	storm.go churn.go      what else may go on: clients that all connect at once, subscribes and unsubscribes
 //	run.go                 goes through the phases, looking at the clock, the tallies and the edges' processes (process.go)
 //	result.go              what was found; Fault says what is wrong with it
 //	table.go hgrm.go svg.go  writes it

@@ -86,7 +86,7 @@ func MakeReport(ctx context.Context, cfg ReportConfig) (*Report, error) {
 // hasFloor says whether the floor can do that: every client gets everything, and reads.
 func (s Scenario) hasFloor() bool {
 	s = Config{Scenario: s}.withDefaults().Scenario
-	return s.Rate > 0 && s.Subscriptions == s.Topics && s.Slow == 0 && !s.Deflate
+	return s.Rate > 0 && s.Subscriptions == s.Topics && s.Slow == 0 && !s.Deflate && s.Storm == 0 && s.Churn == 0
 }
 
 // measureAlone measures on a NATS and a server that nobody else uses, each a process.

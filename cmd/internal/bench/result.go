@@ -22,7 +22,9 @@ type Result struct {
 	Connections Connections `json:"connections"`
 	Messages    *Messages   `json:"messages,omitempty"` // nil: none were published
 	Deliveries  *Deliveries `json:"deliveries,omitempty"`
-	Latency     latency     `json:"latency_ms"`       // from when a message was due until a client had it
+	Latency     latency     `json:"latency_ms"` // from when a message was due until a client had it
+	Storm       *Storm      `json:"storm,omitempty"`
+	Churn       *Churn      `json:"churn,omitempty"`
 	Server      *Server     `json:"server,omitempty"` // nil: nobody said which processes the edges are
 	OwnCores    float64     `json:"own_cores,omitempty"`
 }
@@ -108,6 +110,12 @@ func (r *Result) loaded(run *run, first, last snapshot) {
 		PerSecond: arrived / took, BytesPerSecond: float64(last.tally.bytes-first.tally.bytes) / took,
 	}
 	r.Latency = final.latency
+	if run.storm != nil {
+		r.Storm = run.storm.result(&final)
+	}
+	if run.churn != nil {
+		r.Churn = run.churn.result(run.cfg.Duration)
+	}
 	r.OwnCores = (last.own - first.own).Seconds() / took
 	if s := r.Server; s != nil {
 		used := last.server.cpu - first.server.cpu
@@ -148,6 +156,12 @@ func (r *Result) Fault() error {
 	}
 	each("connections failed", r.Connections.Failed)
 	each("connections were lost", r.Connections.Lost)
+	if s := r.Storm; s != nil {
+		each("connections of the storm failed", s.Failed)
+	}
+	if c := r.Churn; c != nil {
+		each("clients that subscribe and unsubscribe failed", c.Failed)
+	}
 	if m := r.Messages; m != nil {
 		each("messages could not be published", m.Failed)
 	}

@@ -21,7 +21,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	if err := enoughDescriptors(cfg.Clients); err != nil {
+	if err := enoughDescriptors(cfg.Clients + cfg.Storm); err != nil {
 		return nil, err
 	}
 	r := &run{cfg: cfg, topics: ownTopics(cfg.Topic), processes: cfg.PIDs}
@@ -54,6 +54,8 @@ type run struct {
 	crowds    []*crowd
 	connector *connector
 	publisher *publisher // nil: nothing is published
+	storm     *storm     // nil: there is none
+	churn     *churn     // nil: there is none
 	watch     watch
 	result    Result
 }
@@ -154,6 +156,18 @@ func (r *run) load(ctx context.Context) error {
 	var publishing sync.WaitGroup
 	publishing.Go(func() { r.publisher.run(ctx) })
 	defer publishing.Wait()
+	if r.cfg.Storm > 0 {
+		r.storm = newStorm(r.cfg)
+		begin := since.Add(r.cfg.Duration / 3)
+		for _, c := range r.crowds {
+			c.brace(begin)
+		}
+		publishing.Go(func() { r.storm.run(ctx, begin, r.crowds) })
+	}
+	if r.cfg.Churn > 0 {
+		r.churn = newChurn(r.cfg)
+		publishing.Go(func() { r.churn.run(ctx, since, until) })
+	}
 
 	r.watch.enter(WarmingUp, start, since)
 	if !pause(ctx, since) {
@@ -231,6 +245,9 @@ func (r *run) end() error {
 	}
 	if r.connector != nil {
 		r.connector.close()
+	}
+	if r.storm != nil {
+		r.storm.close()
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("bench: %w", err)

@@ -76,6 +76,31 @@ func TestRun_SeveralEdgesShareTheClients(t *testing.T) {
 	}
 }
 
+func TestRun_AStormLeavesThoseWhoWereThereAlone(t *testing.T) {
+	r := measure(t, newTarget(t).config(Scenario{Clients: 10, Rate: 100, Storm: 200, Duration: 3 * time.Second}))
+	if err := r.Fault(); err != nil {
+		t.Fatal(err)
+	}
+	s := r.Storm
+	if s == nil || s.Opened != 200 || s.Took.TotalCount() != 200 || s.Seconds <= 0 {
+		t.Fatalf("the storm: %+v", s)
+	}
+	parts := []int64{s.LatencyBefore.TotalCount(), s.LatencyDuring.TotalCount(), s.LatencyAfter.TotalCount()}
+	if sum := parts[0] + parts[1] + parts[2]; sum != r.Deliveries.Arrived || parts[0] != 1000 || parts[2] == 0 {
+		t.Errorf("%d deliveries, of which before, during and after: %v", r.Deliveries.Arrived, parts)
+	}
+}
+
+func TestRun_ChurnIsAnswered(t *testing.T) {
+	r := measure(t, newTarget(t).config(Scenario{Clients: 10, Rate: 100, Churn: 500, Duration: time.Second}))
+	if err := r.Fault(); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.Churn; c == nil || c.Requests < 450 || c.Requests > 550 || c.Took.TotalCount() != int64(c.Requests) {
+		t.Errorf("of 500 requests: %+v", c)
+	}
+}
+
 func TestRun_LatencyIsThatOfTheWholeWay(t *testing.T) {
 	const delay = 40 * time.Millisecond
 	x := newTarget(t)

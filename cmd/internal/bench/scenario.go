@@ -50,6 +50,26 @@ var Standing = []Standard{
 		Scenario: Scenario{Name: "large", Clients: 100, Rate: 20, Size: 64 << 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
 	},
 	{
+		What:     "messages of 64 bytes",
+		Scenario: Scenario{Name: "small", Clients: 1000, Rate: 100, Size: 64, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "messages of 4 KiB",
+		Scenario: Scenario{Name: "medium", Clients: 1000, Rate: 100, Size: 4 << 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "10,000 topics, each with two clients",
+		Scenario: Scenario{Name: "many-topics", Clients: 1000, Topics: 10_000, Subscriptions: 20, Rate: 2000, Duration: 10 * time.Second, Warmup: 6 * time.Second},
+	},
+	{
+		What:     "10,000 clients that connect all at once while 100,000 deliveries a second go on",
+		Scenario: Scenario{Name: "storm", Clients: 1000, Rate: 100, Storm: 10_000, Duration: 20 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "1,000 subscribes and unsubscribes a second beside 100,000 deliveries",
+		Scenario: Scenario{Name: "churn", Clients: 1000, Rate: 100, Churn: 1000, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
 		What:     "clients that arrive at 1,000 a second",
 		Scenario: Scenario{Name: "arrivals", Clients: 10_000, Topics: 100, Subscriptions: 5, ConnectRate: 1000, Duration: time.Second},
 	},
@@ -101,6 +121,12 @@ func (s Scenario) String() string {
 	fmt.Fprintf(&b, ", %s bytes", thousands(s.Size))
 	if s.Deflate {
 		b.WriteString(" deflated")
+	}
+	if s.Storm > 0 {
+		fmt.Fprintf(&b, "; %s more connect at once", thousands(s.Storm))
+	}
+	if s.Churn > 0 {
+		fmt.Fprintf(&b, "; %s subscribes and unsubscribes a second", thousands(int(s.Churn+0.5)))
 	}
 	return b.String()
 }

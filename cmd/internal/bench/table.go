@@ -33,6 +33,15 @@ func WriteTable(w io.Writer, r *Result) error {
 		line("delivered", "%s of %s, %s a second, %s/s; %s", thousands(d.Arrived), thousands(d.Expected), thousands(int(d.PerSecond)), memory(d.BytesPerSecond), d.order())
 		line("latency", "%s", r.Latency)
 	}
+	if s := r.Storm; s != nil {
+		line("storm", "%s clients within %s s, %s a second; each took %s", thousands(s.Opened), figure(s.Seconds), thousands(int(s.PerSecond)), s.Took)
+		line("", "latency before: %s", s.LatencyBefore)
+		line("", "latency during: %s", s.LatencyDuring)
+		line("", "latency after:  %s", s.LatencyAfter)
+	}
+	if c := r.Churn; c != nil {
+		line("churn", "%s subscribes and unsubscribes, %s a second; each took %s", thousands(c.Requests), thousands(int(c.PerSecond)), c.Took)
+	}
 	if s := r.Server; s != nil {
 		name := "edge"
 		if r.Floor {

@@ -10,10 +10,24 @@ type tally struct {
 	gaps      int64 // gap messages: the edge says that something is lost
 	unrest    int64 // status and going_away messages: the edge was not itself
 	lost      map[string]int
-	latency   latency // of the messages that were due while it was measured
+	latency   latency    // of the messages that were due while it was measured
+	parts     [3]latency // those that were due before, during and after a storm, where there is one
 }
 
-func newTally() tally { return tally{lost: map[string]int{}, latency: newLatency()} }
+// The parts.
+const (
+	beforeStorm = iota
+	duringStorm
+	afterStorm
+)
+
+func newTally() tally {
+	t := tally{lost: map[string]int{}, latency: newLatency()}
+	for i := range t.parts {
+		t.parts[i] = newLatency()
+	}
+	return t
+}
 
 func (t *tally) add(other *tally) {
 	t.bytes += other.bytes
@@ -27,4 +41,7 @@ func (t *tally) add(other *tally) {
 		t.lost[why] += n
 	}
 	t.latency.Merge(other.latency.Histogram)
+	for i := range t.parts {
+		t.parts[i].Merge(other.parts[i].Histogram)
+	}
 }
