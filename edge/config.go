@@ -27,7 +27,7 @@ type Config struct {
 	HandshakeTimeout time.Duration // from accept to the end of the upgrade request; default 10 s
 	SlowTimeout      time.Duration // a client that takes nothing for so long is closed; default 30 s
 	Linger           time.Duration // a topic without subscribers stays subscribed at NATS for so long; default 10 s
-	Gather           time.Duration // a busy loop lets messages gather for as long as its last turn took, at most this; default 5 ms; below 0: never
+	Gather           time.Duration // messages that come close together may wait so long for each other (gather.go); default 5 ms; below 0: never
 	DrainWindow      time.Duration // within which clients of a stopping edge are asked to connect elsewhere; default 5 s
 	DrainGrace       time.Duration // after which a stopping edge closes those who stayed; default 8 s
 	MaxAge           time.Duration // a connection this old is asked to connect anew, so that new nodes fill up; default 0: never

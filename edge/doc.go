@@ -4,7 +4,7 @@
 //
 // NATS delivers a message on one channel of the hub. The hub (hub.go) looks whether its predecessor was seen (topic.go), builds the
 // frame that all clients get (frame.go), and leaves it in the inbox of each loop that wants the topic (inbox.go). In its
-// next turn (loop.go) a loop marks every subscriber (turn.go: spread) and then writes to each marked connection once, all
+// next turn (loop.go; gather.go says when) a loop marks every subscriber (turn.go: spread) and then writes to each marked connection once, all
 // that it is due (turn.go: flush). Connections that are due the same share the bytes. A delivery takes no lock, no
 // atomic operation and no allocation.
 //

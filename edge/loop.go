@@ -37,7 +37,7 @@ type loop struct {
 	recentBytes int
 	timers      wheel
 	swept       time.Time
-	rest        time.Time // messages gather until then
+	gather      gather
 	draining    *drain
 	stopping    bool
 
@@ -71,6 +71,7 @@ func newLoop(node *Edge, index int) (*loop, error) {
 		now: time.Now(),
 	}
 	l.timers.start = l.now
+	l.gather.most = node.cfg.Gather
 	l.inbox.wake = p.Wake
 	l.upgrade = newUpgrader(l)
 	l.turn.init()
@@ -87,6 +88,7 @@ func (l *loop) run() error {
 	defer l.poller.Close()
 	defer l.conns.each(func(slot uint32, c *conn) { l.drop(slot, c, closedByStop) })
 	for !l.stopping {
+		l.inbox.hush(l.gather.on(l.now))
 		n, err := l.poller.Wait(l.events, l.wakeAt(), l.idleNow)
 		if err != nil {
 			return fmt.Errorf("loop %d: %w", l.index, err)
@@ -97,7 +99,7 @@ func (l *loop) run() error {
 		for _, e := range l.events[:n] {
 			l.ready(e)
 		}
-		if !l.gathering() {
+		if !l.inbox.empty() && l.gather.opens(start) {
 			l.items = l.inbox.take(l.items)
 			for _, it := range l.items {
 				if it.frame != nil {
@@ -115,21 +117,14 @@ func (l *loop) run() error {
 		}
 		l.flush()
 		took := time.Since(start)
-		if l.stamp != delivered {
-			l.rest = start.Add(took + min(took, l.node.cfg.Gather))
-		}
+		l.gather.done(start, took, int(l.stamp-delivered))
 		l.node.metrics.turns.Observe(took.Seconds())
 	}
 	return nil
 }
 
-// gathering reports whether the inbox is left alone for now. After a turn that delivered, a loop lets messages gather for
-// as long as that turn took: a busy one then spends at most half of its time on writes and puts more into each, while one with
-// little to do never waits.
-func (l *loop) gathering() bool { return l.now.Before(l.rest) }
-
 // idleNow reports whether the loop may sleep. While messages gather it may, until their time.
-func (l *loop) idleNow() bool { return l.inbox.empty() || time.Now().Before(l.rest) }
+func (l *loop) idleNow() bool { return l.inbox.empty() || l.gather.on(time.Now()) }
 
 // wakeAt is when the loop has to look even if nothing happens.
 func (l *loop) wakeAt() time.Time {
@@ -139,8 +134,8 @@ func (l *loop) wakeAt() time.Time {
 			at = t
 		}
 	}
-	if l.gathering() {
-		earlier(l.rest)
+	if l.gather.on(l.now) {
+		earlier(l.gather.until)
 	}
 	if len(l.idle) > 0 {
 		earlier(l.swept.Add(time.Second))
