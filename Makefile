@@ -60,7 +60,7 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	done
 
 .PHONY: bench
-bench: bin/tidings ## the standing set of loads into BENCHMARKS.md; a quarter of an hour on a quiet machine, REPEAT=1 for less
+bench: bin/tidings ## the standing set of loads into BENCHMARKS.md; some eight minutes a round on a quiet machine, REPEAT=1 for a single one
 	bin/tidings bench report --repeat $(REPEAT) --out BENCHMARKS.md --svg BENCHMARKS.svg
 
 .PHONY: bench-compare

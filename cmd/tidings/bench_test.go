@@ -128,9 +128,9 @@ func TestBenchReport_MeasuresEdgeAndFloorOfItsOwn(t *testing.T) {
 	t.Setenv(asProgram, "1")
 	dir := t.TempDir()
 	out, svg := filepath.Join(dir, "B.md"), filepath.Join(dir, "B.svg")
-	code, stdout, stderr := invoke(t, "", "bench", "report", "--name", "dashboards,idle", "--repeat", "1", "--clients", "10",
+	code, stdout, stderr := invoke(t, "", "bench", "report", "--name", "dashboards,idle,two-edges", "--repeat", "1", "--clients", "10",
 		"--duration", "200ms", "--warmup", "100ms", "--settle", "10ms", "--out", out, "--svg", svg)
-	if code != 0 || stdout != "" || !strings.Contains(stderr, "dashboards, floor, 1 of 1\ndashboards, edge, 1 of 1\nidle, edge, 1 of 1\n") {
+	if code != 0 || stdout != "" || !strings.Contains(stderr, "dashboards, floor (1 of 3)\nround 1 of 1: dashboards, edge (1 of 3)\nround 1 of 1: idle, edge (2 of 3)\nround 1 of 1: two-edges, edge (3 of 3)\n") {
 		t.Fatalf("%d\n%s%s", code, stdout, stderr)
 	}
 	text, err := os.ReadFile(out)

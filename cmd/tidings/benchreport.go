@@ -20,7 +20,8 @@ func benchReportCommand() *cobra.Command {
 		Use:   "report",
 		Short: "Measure the standing set on a NATS and an edge of its own",
 		Long: `Measures the standing scenarios, each several times on a fresh NATS and a fresh edge and in turn with the floor, and writes
-the medians with their spread as Markdown. It takes a quarter of an hour, in which nothing else should use the machine.
+the medians with their spread as Markdown. A round takes some eight minutes, in which nothing else should use the machine;
+--repeat says how many there are.
 
 ` + toolExits,
 		Example: `  tidings bench report --out BENCHMARKS.md --svg BENCHMARKS.svg

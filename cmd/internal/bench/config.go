@@ -41,6 +41,7 @@ type Scenario struct {
 	Deflate       bool          `json:"deflate,omitempty"`      // clients offer permessage-deflate
 	Storm         int           `json:"storm,omitempty"`        // clients that connect all at once, a third of Duration into it
 	Churn         float64       `json:"churn,omitempty"`        // subscribes and unsubscribes a second, of other clients
+	Edges         int           `json:"edges,omitempty"`        // that a report starts; default 1. Run is told theirs by URLs
 	Topic         string        `json:"topic_type,omitempty"`   // first token of the topics; default bench, whose delivery is `every`
 }
 

@@ -30,6 +30,7 @@ compare, and those of one machine drift; what travels is the ratio to the floor,
 
 	r.deliveries(&b)
 	r.connections(&b)
+	r.variations(&b)
 	b.WriteString(howMeasured)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -39,7 +40,7 @@ compare, and those of one machine drift; what travels is the ratio to the floor,
 func (r *Report) deliveries(b *strings.Builder) {
 	var latencies bool
 	for _, row := range r.Rows {
-		if row.Rate == 0 {
+		if row.Rate == 0 || row.Against != "" {
 			continue
 		}
 		if !latencies {
@@ -52,7 +53,7 @@ func (r *Report) deliveries(b *strings.Builder) {
 			if len(row.Floor) > 0 {
 				floor = of(row.Floor, figure).in(unit)
 				if compare {
-					ratio = "**" + row.ratio(figure).in("") + "**"
+					ratio = "**" + row.ratio(row.Floor, figure).in("") + "**"
 				}
 			}
 			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, what, of(row.Edge, figure).in(unit), floor, ratio)
@@ -92,6 +93,50 @@ func (r *Report) connections(b *strings.Builder) {
 	}
 }
 
+// variations is the table of loads that are held against another one.
+func (r *Report) variations(b *strings.Builder) {
+	var any bool
+	for _, row := range r.Rows {
+		base := r.row(row.Against)
+		if base == nil {
+			continue
+		}
+		if !any {
+			any = true
+			b.WriteString("## What changes the cost\n\nEach load beside the one that it is a variation of, measured in the same round.\n\n")
+			b.WriteString("| load | | edge | against | ratio |\n|---|---|---|---|---|\n")
+		}
+		line := func(name, what, unit string, figure func(*Result) float64) {
+			fmt.Fprintf(b, "| %s | %s | %s | %s | **%s** |\n", name, what, of(row.Edge, figure).in(unit), of(base.Edge, figure).in(unit),
+				row.ratio(base.Edge, figure).in(""))
+		}
+		alone := func(what, unit string, figure func(*Result) float64) {
+			fmt.Fprintf(b, "| | %s | %s | | |\n", what, of(row.Edge, figure).in(unit))
+		}
+		line("**"+row.Name+"**: "+row.What, "CPU per delivery", " µs", func(r *Result) float64 { return r.Server.CPUPerDelivery })
+		line(row.Scenario.String(), "latency p99", " ms", func(r *Result) float64 { return millis(r.Latency.at(99)) })
+		line("against "+base.Name, "bytes per delivery", " B", func(r *Result) float64 { return r.Deliveries.BytesPerSecond / r.Deliveries.PerSecond })
+		line("", "memory under load", " MB", func(r *Result) float64 { return float64(r.Server.BytesLoaded) / 1e6 })
+		if row.Slow > 0 {
+			alone("of it for each client that does not read", " KB", func(r *Result) float64 {
+				return float64(r.Server.BytesLoaded-r.Server.Bytes) / float64(r.Connections.Slow) / 1e3
+			})
+		}
+		if row.Storm > 0 {
+			alone("p99 before the storm", " ms", func(r *Result) float64 { return millis(r.Storm.LatencyBefore.at(99)) })
+			alone("p99 during it", " ms", func(r *Result) float64 { return millis(r.Storm.LatencyDuring.at(99)) })
+			alone("p99 after it", " ms", func(r *Result) float64 { return millis(r.Storm.LatencyAfter.at(99)) })
+			alone("it connected, per second", "", func(r *Result) float64 { return r.Storm.PerSecond })
+		}
+		if row.Churn > 0 {
+			alone("p99 of a subscribe or unsubscribe", " ms", func(r *Result) float64 { return millis(r.Churn.Took.at(99)) })
+		}
+	}
+	if any {
+		b.WriteByte('\n')
+	}
+}
+
 // in writes a median with its unit and its spread.
 func (m median) in(unit string) string {
 	return fmt.Sprintf("%s%s (%s–%s)", figure(m.middle), unit, figure(m.least), figure(m.most))
@@ -115,6 +160,8 @@ twice, or comes out of order.
   on the same poller as the edge, so that whoever has this program can repeat the ratios. It is not the lowest floor there is: one in C
   that reads from NATS by hand saves the scheduler, the garbage and a second thread. To measure against that, write a program that does
   only the handshake and the writes, load it and an edge in turn with the same client, and compare CPU time per delivery.
+- **Variations** are held against another load of the same edge, and not against the floor. The memory of clients that do not read
+  is the growth from before anything was published; some of it is what every load needs.
 - An edge sends more bytes than the floor: it wraps each payload in type, topic, place and time, some 120 bytes.
 
     make bench                                   these tables; REPEAT=1 for a first impression
@@ -130,7 +177,7 @@ func (r *Report) WriteSVG(w io.Writer) error {
 		note:  fmt.Sprintf("%s · %s · %s", r.Machine, r.Began.Format("2 January 2006"), r.Version),
 	}
 	for _, row := range r.Rows {
-		if row.Rate == 0 {
+		if row.Rate == 0 || row.Against != "" {
 			continue
 		}
 		p := panel{title: row.Name + ": " + row.Scenario.String(), curves: []curve{{"edge", merged(row.Edge)}}}

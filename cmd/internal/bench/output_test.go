@@ -185,6 +185,48 @@ func TestReport_MediansAndRatios(t *testing.T) {
 	}
 }
 
+func TestReport_VariationsAreHeldAgainstTheirLoadOfTheSameRound(t *testing.T) {
+	base, variation := Row{Standard: named(t, "steady")}, Row{Standard: named(t, "slow")}
+	storm, alone := Row{Standard: named(t, "storm")}, Row{Standard: named(t, "wide")}
+	for i, cost := range []float64{2, 6, 3} {
+		b, v := sample(), sample()
+		b.Server.CPUPerDelivery, v.Server.CPUPerDelivery = cost, 1.5*cost
+		v.Connections.Slow = 100
+		base.Edge, variation.Edge = append(base.Edge, b), append(variation.Edge, v)
+		s := sample()
+		s.Storm = &Storm{PerSecond: float64(1000 * (i + 1)), LatencyBefore: s.Latency, LatencyDuring: s.Latency, LatencyAfter: newLatency()}
+		storm.Edge, alone.Edge = append(storm.Edge, s), append(alone.Edge, sample())
+	}
+	r := Report{Repeat: 3, Rows: []Row{base, variation, storm, alone}}
+	var b strings.Builder
+	if err := r.WriteMarkdown(&b); err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(b.String(), "## What changes the cost")
+	for _, want := range []string{
+		"| **slow**: one client in ten does not read at all | CPU per delivery | 4.50 µs (3.00–9.00) | 3.00 µs (2.00–6.00) | **1.50 (1.50–1.50)** |\n",
+		"| | of it for each client that does not read | 60.0 KB (60.0–60.0) | | |\n",
+		"| | p99 during it | 99.0 ms (99.0–99.0) | | |\n",
+		"| | it connected, per second | 2,000 (1,000–3,000) | | |\n",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %s in\n%s", want, table)
+		}
+	}
+	if strings.Contains(table, "**wide**") {
+		t.Error("a variation of what was not measured has a row")
+	}
+}
+
+func named(t *testing.T, name string) Standard {
+	t.Helper()
+	s, err := Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestStanding_NamesAreUniqueAndTheLoadsPossible(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range Standing {
@@ -194,6 +236,9 @@ func TestStanding_NamesAreUniqueAndTheLoadsPossible(t *testing.T) {
 		seen[s.Name] = true
 		if err := (Config{Scenario: s.Scenario}).Validate(); err != nil {
 			t.Errorf("%s: %v", s.Name, err)
+		}
+		if s.Against != "" && (!seen[s.Against] || named(t, s.Against).Against != "") {
+			t.Errorf("%s is held against %s, which is not measured before it or is a variation itself", s.Name, s.Against)
 		}
 		if got, err := Named(s.Name); err != nil || got.Scenario != s.Scenario {
 			t.Errorf("%s is not found: %v", s.Name, err)

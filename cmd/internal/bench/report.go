@@ -44,7 +44,7 @@ type Row struct {
 // MakeReport measures. Every result has to be without fault: a figure of an edge that loses messages is none.
 func MakeReport(ctx context.Context, cfg ReportConfig) (*Report, error) {
 	if len(cfg.Scenarios) == 0 {
-		cfg.Scenarios = slices.DeleteFunc(slices.Clone(Standing), func(s Standard) bool { return !s.Report })
+		cfg.Scenarios = slices.DeleteFunc(slices.Clone(Standing), func(s Standard) bool { return s.Extra })
 	}
 	orElse(&cfg.Repeat, 5)
 	r := &Report{Version: cfg.Version, Machine: ThisMachine(), Began: time.Now(), Repeat: cfg.Repeat}
@@ -55,63 +55,89 @@ func MakeReport(ctx context.Context, cfg ReportConfig) (*Report, error) {
 		if cfg.Change != nil {
 			cfg.Change(&s.Scenario)
 		}
-		row := Row{Standard: s}
-		for i := range cfg.Repeat {
+		r.Rows = append(r.Rows, Row{Standard: s})
+	}
+	// Round by round, so that what is compared was measured within the same minutes: the machine's speed drifts.
+	for i := range cfg.Repeat {
+		for k := range r.Rows {
 			say := func(what string) {
 				if cfg.Progress != nil {
-					cfg.Progress(fmt.Sprintf("%s, %s, %d of %d", s.Name, what, i+1, cfg.Repeat))
+					cfg.Progress(fmt.Sprintf("round %d of %d: %s, %s (%d of %d)", i+1, cfg.Repeat, r.Rows[k].Name, what, k+1, len(r.Rows)))
 				}
 			}
-			if s.hasFloor() {
-				say("floor")
-				result, err := measureAlone(ctx, s.Scenario, true, cfg.Settle)
-				if err != nil {
-					return nil, fmt.Errorf("%s, floor: %w", s.Name, err)
-				}
-				row.Floor = append(row.Floor, result)
+			if err := r.Rows[k].measure(ctx, cfg.Settle, say); err != nil {
+				return nil, err
 			}
-			say("edge")
-			result, err := measureAlone(ctx, s.Scenario, false, cfg.Settle)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.Name, err)
-			}
-			row.Edge = append(row.Edge, result)
 		}
-		r.Rows = append(r.Rows, row)
 	}
 	r.Took = time.Since(r.Began)
 	return r, nil
 }
 
-// hasFloor says whether the floor can do that: every client gets everything, and reads.
-func (s Scenario) hasFloor() bool {
-	s = Config{Scenario: s}.withDefaults().Scenario
+// measure measures a row once more.
+func (r *Row) measure(ctx context.Context, settle time.Duration, say func(string)) error {
+	if r.hasFloor() {
+		say("floor")
+		result, err := measureAlone(ctx, r.Scenario, true, settle)
+		if err != nil {
+			return fmt.Errorf("%s, floor: %w", r.Name, err)
+		}
+		r.Floor = append(r.Floor, result)
+	}
+	say("edge")
+	result, err := measureAlone(ctx, r.Scenario, false, settle)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.Name, err)
+	}
+	r.Edge = append(r.Edge, result)
+	return nil
+}
+
+// row finds a row by its name; nil: it was not measured.
+func (r *Report) row(name string) *Row {
+	for i := range r.Rows {
+		if r.Rows[i].Name == name {
+			return &r.Rows[i]
+		}
+	}
+	return nil
+}
+
+// hasFloor says whether the floor is measured too: where every client gets everything, and reads. A variation is held against
+// another load instead.
+func (s Standard) hasFloor() bool {
+	if s.Against != "" {
+		return false
+	}
+	s.Scenario = Config{Scenario: s.Scenario}.withDefaults().Scenario
 	return s.Rate > 0 && s.Subscriptions == s.Topics && s.Slow == 0 && !s.Deflate && s.Storm == 0 && s.Churn == 0
 }
 
 // measureAlone measures on a NATS and a server that nobody else uses, each a process.
-func measureAlone(ctx context.Context, s Scenario, floor bool, settle time.Duration) (result *Result, err error) {
+func measureAlone(ctx context.Context, s Scenario, floor bool, settle time.Duration) (result *Result, stopped error) {
 	nats, err := StartChild(ctx, "bench", "serve", "nats")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, nats.Stop()) }()
+	defer func() { stopped = errors.Join(stopped, nats.Stop()) }()
 	args := []string{"bench", "serve", "edge", "--listen", "127.0.0.1:0", "--log-level", "warn", "--nats", nats.Address}
 	path := "/ws"
 	if floor {
 		args, path = []string{"bench", "serve", "floor", "--stream", "--nats", nats.Address}, "/"
 	}
-	server, err := StartChild(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-
-	result, err = Run(ctx, Config{
+	cfg := Config{
 		Scenario: s, Floor: floor, Settle: settle,
-		URLs: []string{"ws://" + server.Address + path}, PIDs: []int{server.PID},
 		NATS: bus.Config{Servers: []string{nats.Address}, Logger: slog.New(slog.DiscardHandler)},
-	})
+	}
+	for range max(1, s.Edges) {
+		server, err := StartChild(ctx, args...)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { stopped = errors.Join(stopped, server.Stop()) }()
+		cfg.URLs, cfg.PIDs = append(cfg.URLs, "ws://"+server.Address+path), append(cfg.PIDs, server.PID)
+	}
+	result, err = Run(ctx, cfg)
 	switch {
 	case err != nil:
 		return nil, err
@@ -142,11 +168,11 @@ func of(results []*Result, figure func(*Result) float64) median {
 	return medianOf(values)
 }
 
-// ratio is the median of the edge's figure in multiples of the floor's that was measured right before it.
-func (r Row) ratio(figure func(*Result) float64) median {
-	values := make([]float64, len(r.Floor))
-	for i, f := range r.Floor {
-		values[i] = figure(r.Edge[i]) / figure(f)
+// ratio is the median of the edge's figure in multiples of what was measured in the same round: the floor's, or another load's.
+func (r Row) ratio(others []*Result, figure func(*Result) float64) median {
+	values := make([]float64, min(len(r.Edge), len(others)))
+	for i := range values {
+		values[i] = figure(r.Edge[i]) / figure(others[i])
 	}
 	return medianOf(values)
 }

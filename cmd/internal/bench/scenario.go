@@ -11,75 +11,102 @@ var Standing = []Standard{
 	{
 		What:     "many clients of one slow topic: each message is a write for each client, and there is nothing to batch",
 		Scenario: Scenario{Name: "unbatched", Clients: 1000, Rate: 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
-		Report:   true,
 	},
 	{
 		What:     "many clients of one busy topic: 300,000 deliveries a second",
 		Scenario: Scenario{Name: "busy", Clients: 1000, Rate: 300, Duration: 10 * time.Second, Warmup: 2 * time.Second},
-		Report:   true,
 	},
 	{
 		What: "dashboards: 200 clients of 50 topics that are all published ten times a second",
 		Scenario: Scenario{Name: "dashboards", Clients: 200, Topics: 50, Subscriptions: 50, Rate: 500, Burst: 50,
 			Duration: 10 * time.Second, Warmup: 2 * time.Second},
-		Report: true,
 	},
 	{
 		What:     "10,000 clients with five subscriptions each and nothing to tell them: connecting, memory, heartbeats",
 		Scenario: Scenario{Name: "idle", Clients: 10_000, Topics: 100, Subscriptions: 5, Duration: 30 * time.Second},
-		Report:   true,
 	},
 	{
-		What:     "19,000 clients of one slow topic: whether a delivery costs more where there are more clients",
-		Scenario: Scenario{Name: "wide", Clients: 19_000, Rate: 5, Duration: 10 * time.Second, Warmup: 2 * time.Second},
-	},
-	{
-		What:     "one client in ten does not read at all: what that does to the others",
-		Scenario: Scenario{Name: "slow", Clients: 1000, Rate: 100, Slow: 0.1, Duration: 20 * time.Second, Warmup: 2 * time.Second},
-	},
-	{
-		What:     "values where only the newest counts, for one client in ten that does not read",
-		Scenario: Scenario{Name: "latest", Clients: 1000, Topic: "metrics", Rate: 100, Slow: 0.1, Duration: 20 * time.Second, Warmup: 2 * time.Second},
-	},
-	{
-		What:     "as busy, with permessage-deflate",
-		Scenario: Scenario{Name: "deflate", Clients: 1000, Rate: 100, Deflate: true, Duration: 10 * time.Second, Warmup: 2 * time.Second},
-	},
-	{
-		What:     "messages of 64 KiB",
-		Scenario: Scenario{Name: "large", Clients: 100, Rate: 20, Size: 64 << 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
-	},
-	{
-		What:     "messages of 64 bytes",
-		Scenario: Scenario{Name: "small", Clients: 1000, Rate: 100, Size: 64, Duration: 10 * time.Second, Warmup: 2 * time.Second},
-	},
-	{
-		What:     "messages of 4 KiB",
-		Scenario: Scenario{Name: "medium", Clients: 1000, Rate: 100, Size: 4 << 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
-	},
-	{
-		What:     "10,000 topics, each with two clients",
-		Scenario: Scenario{Name: "many-topics", Clients: 1000, Topics: 10_000, Subscriptions: 20, Rate: 2000, Duration: 10 * time.Second, Warmup: 6 * time.Second},
-	},
-	{
-		What:     "10,000 clients that connect all at once while 100,000 deliveries a second go on",
-		Scenario: Scenario{Name: "storm", Clients: 1000, Rate: 100, Storm: 10_000, Duration: 20 * time.Second, Warmup: 2 * time.Second},
-	},
-	{
-		What:     "1,000 subscribes and unsubscribes a second beside 100,000 deliveries",
-		Scenario: Scenario{Name: "churn", Clients: 1000, Rate: 100, Churn: 1000, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		What:     "19,000 clients with five subscriptions each: as many as fit into 20,000 descriptors",
+		Scenario: Scenario{Name: "idle-wide", Clients: 19_000, Topics: 100, Subscriptions: 5, Duration: 30 * time.Second},
 	},
 	{
 		What:     "clients that arrive at 1,000 a second",
 		Scenario: Scenario{Name: "arrivals", Clients: 10_000, Topics: 100, Subscriptions: 5, ConnectRate: 1000, Duration: time.Second},
+		Extra:    true,
+	},
+	{
+		What:     "19,000 clients of one slow topic: whether a delivery costs more where there are more clients",
+		Scenario: Scenario{Name: "wide", Clients: 19_000, Rate: 5, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "unbatched",
+	},
+	{
+		What:     "100,000 deliveries a second: what the loads below are held against",
+		Scenario: Scenario{Name: "steady", Clients: 1000, Rate: 100, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+	},
+	{
+		What:     "messages of 64 bytes",
+		Scenario: Scenario{Name: "small", Clients: 1000, Rate: 100, Size: 64, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "messages of 4 KiB",
+		Scenario: Scenario{Name: "medium", Clients: 1000, Rate: 100, Size: 4 << 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "messages of 64 KiB, to fewer clients and not as often",
+		Scenario: Scenario{Name: "large", Clients: 100, Rate: 20, Size: 64 << 10, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "permessage-deflate",
+		Scenario: Scenario{Name: "deflate", Clients: 1000, Rate: 100, Deflate: true, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "one client in a hundred does not read at all: what that does to the others",
+		Scenario: Scenario{Name: "few-slow", Clients: 1000, Rate: 100, Slow: 0.01, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "one client in ten does not read at all",
+		Scenario: Scenario{Name: "slow", Clients: 1000, Rate: 100, Slow: 0.1, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "one client in ten does not read, of a topic where only the newest counts",
+		Scenario: Scenario{Name: "latest", Clients: 1000, Topic: "metrics", Rate: 100, Slow: 0.1, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "1,000 subscribes and unsubscribes a second beside it, each of a topic that nobody had",
+		Scenario: Scenario{Name: "churn", Clients: 1000, Rate: 100, Churn: 1000, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "10,000 clients that all connect at once beside it",
+		Scenario: Scenario{Name: "storm", Clients: 1000, Rate: 100, Storm: 10_000, Duration: 20 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What:     "two edges that share the clients",
+		Scenario: Scenario{Name: "two-edges", Clients: 1000, Rate: 100, Edges: 2, Duration: 10 * time.Second, Warmup: 2 * time.Second},
+		Against:  "steady",
+	},
+	{
+		What: "10,000 topics with two clients each, each published every five seconds",
+		Scenario: Scenario{Name: "many-topics", Clients: 1000, Topics: 10_000, Subscriptions: 20, Rate: 2000,
+			Duration: 10 * time.Second, Warmup: 6 * time.Second},
+		Against: "unbatched",
 	},
 }
 
 // Standard is a load with a name.
 type Standard struct {
 	Scenario
-	What   string
-	Report bool // it is a row of the report
+	What    string
+	Against string // name of the load of which it is a variation; empty: of none
+	Extra   bool   // it is no row of the report
 }
 
 // Named finds a standing scenario.
@@ -121,6 +148,9 @@ func (s Scenario) String() string {
 	fmt.Fprintf(&b, ", %s bytes", thousands(s.Size))
 	if s.Deflate {
 		b.WriteString(" deflated")
+	}
+	if s.Edges > 1 {
+		fmt.Fprintf(&b, ", %d edges", s.Edges)
 	}
 	if s.Storm > 0 {
 		fmt.Fprintf(&b, "; %s more connect at once", thousands(s.Storm))
