@@ -32,24 +32,38 @@ func (p Pattern) Covers(q Pattern) bool {
 	return covers(string(p), string(q))
 }
 
-// covers goes through both token by token. A topic is a pattern without wildcards, so that one rule serves both.
+// covers goes through both side by side, token by token. A topic is a pattern without wildcards, so that one rule serves both.
+// It is asked for each subscription of a client that lags, for each message: cutting tokens out would take twice as long.
 func covers(p, q string) bool {
+	i, j := 0, 0
 	for {
-		pt, pRest, pMore := strings.Cut(p, ".")
-		if pt == ">" {
-			return true // q has a token here, or the loop had ended
-		}
-		qt, qRest, qMore := strings.Cut(q, ".")
 		switch {
-		case qt == ">": // one token or more, and p has room for exactly one
-			return false
-		case pt != "*" && pt != qt:
-			return false
-		case pMore != qMore:
-			return false
-		case !pMore:
-			return true
+		case i < len(p) && p[i] == '>':
+			return true // q has a token here
+		case i < len(p) && p[i] == '*':
+			if j < len(q) && q[j] == '>' { // one token or more, and p has room for exactly one
+				return false
+			}
+			i++
+			for j < len(q) && q[j] != '.' {
+				j++
+			}
+		default:
+			for i < len(p) && p[i] != '.' {
+				if j == len(q) || q[j] != p[i] {
+					return false
+				}
+				i++
+				j++
+			}
+			if j < len(q) && q[j] != '.' {
+				return false
+			}
 		}
-		p, q = pRest, qRest
+		if i == len(p) || j == len(q) {
+			return i == len(p) && j == len(q)
+		}
+		i++
+		j++
 	}
 }

