@@ -106,7 +106,8 @@ func pattern(i int) string {
 // A position that was acked is one from which nothing is missing.
 func TestAckedPosition_CanBeResumedFrom(t *testing.T) {
 	c := newCluster(t, limited(1_000_000))
-	one, other := c.edge(), c.edge()
+	unlimited := func(cfg *edge.Config) { cfg.Limits.Replay = 1_000_000 } // the torrent may be far ahead of this client
+	one, other := c.edge(unlimited), c.edge(unlimited)
 	events := []string{"orders.a.b.c.d.e", "orders.a.b.c.d.f"}
 	for _, topic := range events {
 		c.publish(topic, `0`)
