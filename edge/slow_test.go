@@ -266,6 +266,43 @@ func TestSlowClient_GetsEveryAnswer(t *testing.T) {
 	}
 }
 
+// Subscribing once more to what is held is acked with a place: all up to there has been sent, also to a client that lags.
+func TestSlowClient_IsAckedNoFurtherThanItWasSent(t *testing.T) {
+	for name, pattern := range map[string]string{"every": "orders.*", "latest": "metrics.*"} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			n := c.edge(small)
+			slow := n.peer(4096)
+			slow.t = t
+			slow.subscribe(1, pattern)
+			topic := strings.Replace(pattern, "*", "a", 1)
+			const many = 100
+			last := c.flood(4, 0, many, topic)
+			n.expectLagging(1)
+			c.hears(n, many)
+			slow.say(`{"type":"subscribe","id":2,"topics":["%s"]}`, pattern)
+			eventually(t, "the request is read", func() bool { return n.value("tidings_edge_requests_total") == 2 })
+			acked := ^uint64(0)
+			for reached := uint64(0); reached < last || acked > last; {
+				m := slow.message()
+				if m.Type == "ack" {
+					acked = payload[wire.AckPayload](t, m).Topics[0].Seq
+					continue
+				}
+				if reached = m.Seq; acked <= last && reached <= acked {
+					t.Fatalf("acked at %d, and then came %d", acked, reached)
+				}
+			}
+		})
+	}
+}
+
+// hears waits until an edge has taken so many messages from NATS.
+func (c *cluster) hears(n *node, messages float64) {
+	c.t.Helper()
+	eventually(c.t, "the edge has heard all", func() bool { return n.value("tidings_edge_nats_messages_total") >= messages })
+}
+
 func TestClientThatTakesNothing_IsClosed(t *testing.T) {
 	c := newCluster(t)
 	n := c.edge(small, func(cfg *edge.Config) { cfg.SlowTimeout = 500 * time.Millisecond })

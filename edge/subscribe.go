@@ -176,6 +176,7 @@ func (l *loop) complete(slot uint32, c *conn, p *pending) {
 		*a = wire.AckTopic{Topic: string(w.feed.pattern), Epoch: l.epoch}
 		switch {
 		case w.held:
+			at = c.sent(w.feed)
 		case w.Since != nil:
 			var recovered bool
 			brought[i], recovered = l.resume(w)
@@ -205,6 +206,34 @@ func (l *loop) complete(slot uint32, c *conn, p *pending) {
 	l.bring(slot, c, all)
 	l.repace(slot, c)
 	l.pacedBy(c, all)
+}
+
+// sent is the place up to which a connection has been sent all of a pattern that it holds: what it lags behind is still to come.
+func (c *conn) sent(f *feed) uint64 {
+	i := c.holds(f.pattern)
+	if i < 0 || c.lag == nil && c.pace == nil {
+		return f.seq
+	}
+	at := f.seq
+	owed := func(v *view) {
+		if v.last != nil && v.last.seq > 0 && f.pattern.Matches(v.topic.name) {
+			at = min(at, v.last.seq-1)
+		}
+	}
+	if c.lag != nil {
+		at = c.lag.cursors[i]
+		for v := range c.lag.stale {
+			owed(v)
+		}
+	}
+	if c.pace != nil {
+		for v, p := range c.pace.topics {
+			if p.due {
+				owed(v)
+			}
+		}
+	}
+	return at
 }
 
 // bringMax is how many bytes a subscribe may bring in one write. What is more is queued behind it and sent as fast
