@@ -38,6 +38,7 @@ type Serving struct {
 	Name             string        `yaml:"name" flag:"name"`
 	Auth             string        `yaml:"auth" flag:"auth"`
 	Origins          []string      `yaml:"origins" flag:"origins"`
+	TrustedProxies   []string      `yaml:"trusted_proxies"`
 	Heartbeat        time.Duration `yaml:"heartbeat"`
 	SlowTimeout      time.Duration `yaml:"slow_timeout"`
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,7 +35,8 @@ type Config struct {
 	SendBuffer int    // SO_SNDBUF of each connection in bytes, which the kernel doubles; default 128 KiB
 	Limits     Limits // of all that a client can make grow
 
-	Origins []string // hosts of other sites whose pages may connect ("app.example.org", "*.example.org", "*" for any); a page of the same host always may
+	Origins        []string // hosts of other sites whose pages may connect ("app.example.org", "*.example.org", "*" for any); a page of the same host always may
+	TrustedProxies []string // addresses and networks ("10.0.0.0/8") of load balancers whose word about their clients is taken; default: none
 
 	Pages      http.Handler // answers requests that are neither an upgrade nor the protocol's; default 404
 	Logger     *slog.Logger
@@ -151,9 +151,12 @@ func (c Config) Validate() error {
 		}
 	}
 	for _, o := range c.Origins {
-		if o == "" || strings.Contains(o, "/") {
-			fault("Origins: %q is not a host; write app.example.org, without scheme or path", o)
+		if !validOrigin(o) {
+			fault("Origins: %q is not a host; write app.example.org, without scheme or path, *.example.org for all below it, or *", o)
 		}
+	}
+	if _, wrong := parseProxies(c.TrustedProxies); len(wrong) > 0 {
+		fault("TrustedProxies: %q is neither an address nor a network such as 10.0.0.0/8", wrong[0])
 	}
 	return errors.Join(faults...)
 }

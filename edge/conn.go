@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"net/netip"
 	"time"
 
 	"tidings/edge/poll"
@@ -26,6 +27,7 @@ type conn struct {
 	armed       poll.Interest
 	gen         uint32 // of its slot
 	sock        poll.Socket
+	client      netip.Addr // whose connection it is, as far as proxies on the way can be trusted; zero: nobody's
 	subs        []sub
 
 	// Only while there is need.

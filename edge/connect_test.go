@@ -183,6 +183,42 @@ func TestHandshake_AllowsOriginsBelowADomain(t *testing.T) {
 	}
 }
 
+func TestHandshake_BehindAProxy_ComparesWithTheHostOfTheBrowser(t *testing.T) {
+	c := newCluster(t)
+	trusting := c.edge(func(cfg *edge.Config) { cfg.TrustedProxies = []string{"127.0.0.0/8"} })
+	other := c.edge(func(cfg *edge.Config) { cfg.TrustedProxies = []string{"10.0.0.0/8"} })
+	page := "\r\nOrigin: https://app.example.org"
+	for _, h := range []struct {
+		headers        string
+		trusted, plain int
+	}{
+		{page, 403, 403},
+		{page + "\r\nX-Forwarded-Host: app.example.org", 101, 403},
+		{page + "\r\nForwarded: for=198.51.100.1;host=app.example.org", 101, 403},
+		{page + "\r\nX-Forwarded-Host: other.example.org", 403, 403},
+		{"\r\nOrigin: https://tidings" + page, 403, 403},
+	} {
+		for n, want := range map[*node]int{trusting: h.trusted, other: h.plain} {
+			request := strings.Replace(handshake, "\r\n\r\n", h.headers+"\r\n\r\n", 1)
+			events := "GET /last?topic=a.b HTTP/1.1\r\nHost: tidings\r\nConnection: close" + h.headers + "\r\n\r\n"
+			if r := n.ask(t, request); r.StatusCode != want {
+				t.Errorf("%q: %s, want %d", h.headers, r.Status, want)
+			} else if want == 403 {
+				refused(t, r, 403, wire.ForbiddenOrigin)
+			}
+			if r := n.ask(t, events); (r.StatusCode == 200) != (want == 101) && strings.Count(h.headers, "Origin") == 1 {
+				t.Errorf("%q: /last: %s", h.headers, r.Status)
+			}
+		}
+	}
+	body, _ := io.ReadAll(other.ask(t, strings.Replace(handshake, "\r\n\r\n", page+"\r\n\r\n", 1)).Body)
+	for _, setting := range []string{"origins", "Host header", "X-Forwarded-Host", "trusted_proxies"} {
+		if !strings.Contains(string(body), setting) {
+			t.Errorf("the refusal does not say %s: %s", setting, body)
+		}
+	}
+}
+
 func TestHandshake_RefusalOfAVersion_NamesOurs(t *testing.T) {
 	n := newCluster(t).edge()
 	r := n.ask(t, strings.Replace(handshake, "Version: 13", "Version: 25", 1))

@@ -23,6 +23,8 @@ type Edge struct {
 	hub      *hub
 	loops    []*loop
 	web      *web
+	origins  origins
+	proxies  proxies
 
 	// Any goroutine.
 	connections atomic.Int64
@@ -36,7 +38,8 @@ func New(cfg Config) (*Edge, error) {
 		return nil, fmt.Errorf("edge configuration: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	e := &Edge{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	e := &Edge{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), origins: cfg.Origins}
+	e.proxies, _ = parseProxies(cfg.TrustedProxies)
 	e.hub = newHub(cfg.Bus, e.log, e.metrics)
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)

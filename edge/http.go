@@ -38,8 +38,9 @@ func refuseHTTP(w http.ResponseWriter, code wire.Code, message string) {
 
 // asked reads the topics of a request; false: it has been refused.
 func (e *Edge) asked(w http.ResponseWriter, r *http.Request) ([]bus.Pattern, bool) {
-	if !e.allowedOrigin(r.Header.Get("Origin"), r.Host) {
-		refuseHTTP(w, wire.ForbiddenOrigin, "a page of another site may not read this; the operator can add its host to origins")
+	_, host := e.proxies.sender(r)
+	if !e.origins.allow(r.Header.Get("Origin"), host) {
+		refuseHTTP(w, wire.ForbiddenOrigin, originAdvice)
 		return nil, false
 	}
 	names := r.URL.Query()["topic"]

@@ -180,7 +180,7 @@ func (l *loop) take(a poll.Accepted, onePosition bool) {
 		l.node.connections.Add(-1)
 		return
 	}
-	c.sock, c.state, c.armed, c.onePosition = sock, greeting, poll.Readable, onePosition
+	c.sock, c.client, c.state, c.armed, c.onePosition = sock, a.Peer(), greeting, poll.Readable, onePosition
 	l.timers.add(l.now.Add(l.node.cfg.HandshakeTimeout), timer{slot: slot, gen: c.gen, kind: handshakeTimer})
 	// The request is seldom later than the connection: one look saves an event.
 	l.readable(slot, c)

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/gobwas/ws"
 
@@ -26,8 +23,10 @@ type upgrader struct {
 	in   bytes.Reader
 	out  bytes.Buffer
 
+	trusted  bool // the request came by a proxy whose word about its client is taken
 	host     string
 	origin   string
+	via      forwarded
 	offered  bool // some subprotocol was
 	accepted bool // and ours among them
 	deflate  deflateOffer
@@ -41,8 +40,13 @@ func newUpgrader(l *loop) *upgrader {
 			return nil
 		},
 		OnHeader: func(key, value []byte) error {
-			if string(key) == "Origin" {
+			switch {
+			case string(key) == "Origin" && u.origin == "":
 				u.origin = string(value)
+			case string(key) == "Origin":
+				return errOrigin // of two, which one is it?
+			case u.trusted:
+				u.via.add(string(key), value)
 			}
 			return nil
 		},
@@ -56,7 +60,10 @@ func newUpgrader(l *loop) *upgrader {
 			if u.offered && !u.accepted {
 				return nil, errProtocol
 			}
-			if !u.loop.node.allowedOrigin(u.origin, u.host) {
+			if host := u.via.host(); host != "" {
+				u.host = host
+			}
+			if !u.loop.node.origins.allow(u.origin, u.host) {
 				return nil, errOrigin
 			}
 			return nil, nil
@@ -107,7 +114,8 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 		return 0
 	}
 	u := l.upgrade
-	u.host, u.origin, u.offered, u.accepted = "", "", false, false
+	u.trusted = l.node.proxies.trust(c.client)
+	u.host, u.origin, u.via, u.offered, u.accepted = "", "", forwarded{}, false, false
 	u.deflate.reset()
 	u.in.Reset(head)
 	u.out.Reset()
@@ -115,6 +123,7 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 		l.refuse(slot, c, u.refusal(err))
 		return 0
 	}
+	c.client = l.node.proxies.client(c.client, u.via.clients)
 	if c.deflate = u.deflate.accepted(); c.deflate {
 		l.node.hub.deflating.Add(1)
 	}
@@ -179,7 +188,7 @@ func (u *upgrader) refusal(err error) refusal {
 		bad.message = "offer the subprotocol " + wire.Subprotocol + ", or none"
 	case errors.Is(err, errOrigin):
 		return refusal{status: http.StatusForbidden, code: wire.ForbiddenOrigin, result: handshakeOrigin,
-			message: "a page of another site may not connect; the operator can add its host to origins"}
+			message: originAdvice}
 	case errors.Is(err, ws.ErrHandshakeUpgradeRequired):
 		return refusal{status: http.StatusUpgradeRequired, code: wire.UpgradeRequired, result: handshakeBad,
 			message: "only version 13 of the WebSocket protocol is spoken", headers: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"}
@@ -216,23 +225,6 @@ func isUpgrade(head []byte) bool {
 		}
 	}
 	return false
-}
-
-// allowedOrigin reports whether a page of this origin may connect. Without an Origin it is no page.
-func (e *Edge) allowedOrigin(origin, host string) bool {
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
-		return slices.Contains(e.cfg.Origins, "*")
-	}
-	return strings.EqualFold(u.Host, host) || slices.ContainsFunc(e.cfg.Origins, func(o string) bool {
-		if suffix, ok := strings.CutPrefix(o, "*"); ok { // of any host, or of any below a domain
-			return strings.HasSuffix(strings.ToLower(u.Hostname()), strings.ToLower(suffix))
-		}
-		return strings.EqualFold(o, u.Host) || strings.EqualFold(o, u.Hostname())
-	})
 }
 
 // handOver gives a connection whose request is no upgrade to the HTTP server, with the bytes that were read.

@@ -65,10 +65,10 @@ func (b *batch) ok() bool { return b.raw != nil }
 func (b *batch) accept(out []Accepted) (n int, err error) {
 	rerr := b.raw.Read(func(lfd uintptr) bool {
 		for n < len(out) {
-			fd, _, aerr := unix.Accept4(int(lfd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			fd, sa, aerr := unix.Accept4(int(lfd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			switch aerr {
 			case nil:
-				out[n] = Accepted{fd: fd}
+				out[n] = Accepted{fd: fd, peer: sockaddr(sa).Addr()}
 				n++
 			case unix.EAGAIN:
 				return n > 0

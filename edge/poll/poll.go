@@ -3,6 +3,7 @@ package poll
 import (
 	"errors"
 	"net"
+	"net/netip"
 )
 
 // ErrAgain says that a socket can't be read or written now; an event will announce when it can.
@@ -30,8 +31,17 @@ const (
 
 // Accepted is a connection that a [Listener] took and no poller has yet. It must be added to one, or closed.
 type Accepted struct {
-	fd   int      // a descriptor, or -1
-	conn net.Conn // otherwise
+	fd   int        // a descriptor, or -1
+	peer netip.Addr // of a descriptor
+	conn net.Conn   // otherwise
+}
+
+// Peer is the address of the other end; the zero address of what has none, such as a pipe.
+func (a Accepted) Peer() netip.Addr {
+	if a.conn != nil {
+		return addrPort(a.conn.RemoteAddr()).Addr()
+	}
+	return a.peer
 }
 
 // FromConn makes any connection one that a poller can take, by the goroutine transport.

@@ -70,6 +70,11 @@ func (s Socket) RemoteAddr() netip.AddrPort {
 	if err != nil {
 		return netip.AddrPort{}
 	}
+	return sockaddr(sa)
+}
+
+// sockaddr is an address as the kernel tells it.
+func sockaddr(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))

@@ -258,7 +258,7 @@ func signal(c chan struct{}) {
 
 func addrPort(a net.Addr) netip.AddrPort {
 	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort()
+		return netip.AddrPortFrom(t.AddrPort().Addr().Unmap(), t.AddrPort().Port())
 	}
 	return netip.AddrPort{}
 }

@@ -68,10 +68,11 @@ func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, reg
 			Recent:        config.Limits.Recent,
 			RecentBytes:   int(config.Limits.RecentBytes),
 		},
-		Origins:    config.Origins,
-		Pages:      web.Handler(),
-		Logger:     logger,
-		Registerer: registry,
+		Origins:        config.Origins,
+		TrustedProxies: config.TrustedProxies,
+		Pages:          web.Handler(),
+		Logger:         logger,
+		Registerer:     registry,
 	}
 }
 
