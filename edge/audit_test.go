@@ -24,7 +24,7 @@ func TestLostLastMessage_IsFoundByTheAudit(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	line := bustest.New(t).Connect(t)
-	e, err := New(Config{Bus: line, Listen: "127.0.0.1:0", DrainWindow: time.Millisecond, DrainGrace: time.Millisecond})
+	e, err := New(Config{Bus: line, Open: true, Listen: "127.0.0.1:0", DrainWindow: time.Millisecond, DrainGrace: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tidings/bus"
+	"tidings/edge/auth"
 	"tidings/edge/poll"
 	"tidings/edge/wire"
 )
@@ -28,7 +29,7 @@ type stage struct {
 // set makes a stage for a topic whose delivery is `every`.
 func set(tb testing.TB) *stage {
 	tb.Helper()
-	e := &Edge{cfg: Config{Node: "edge-0"}.withDefaults(), log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil)}
+	e := &Edge{cfg: Config{Node: "edge-0"}.withDefaults(), log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), anyone: &session{Session: auth.Anyone()}}
 	e.hub = newHub(nil, e.log, e.metrics)
 	l, err := newLoop(e, 0)
 	if err != nil {
@@ -66,7 +67,7 @@ func (s *stage) frame() *frame { return dataFrame(s.topic, s.next(), false) }
 func (s *stage) crowd(n int) {
 	for range n {
 		slot, c := s.loop.conns.take()
-		c.state = serving
+		c.state, c.session = serving, s.loop.node.anyone
 		s.loop.join(slot, c, sub{feed: s.feed})
 	}
 }
@@ -98,7 +99,7 @@ func (s *stage) clients(n int) {
 		if c.sock, err = s.loop.poller.Add(batch[0], ref{slot, c.gen}.token()); err != nil {
 			s.tb.Fatal(err)
 		}
-		c.state = serving
+		c.state, c.session = serving, s.loop.node.anyone
 		s.loop.join(slot, c, sub{feed: s.feed})
 	}
 }

@@ -153,6 +153,7 @@ func startEdge(t testing.TB, c *cluster, b *bus.Conn, change ...func(*edge.Confi
 	for _, f := range change {
 		f(&cfg)
 	}
+	cfg.Open = cfg.Verifier == nil
 	e, err := edge.New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,19 +9,27 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tidings/bus"
+	"tidings/edge/auth"
 )
 
-// Config says how an edge is to run. A zero field means its default; Bus is the only one that has none.
+// Config says how an edge is to run. A zero field means its default; Bus, and one of Verifier and Open, have none.
 type Config struct {
 	Listen   string       // host:port for sockets and pages; default 127.0.0.1:8080
 	Listener net.Listener // instead of Listen: one that is open already (TLS goes by here)
 	Node     string       // this edge's name, as clients are told; default the host's name
 	Bus      *bus.Conn    // the line to NATS; its owner closes it after Run has returned
+
+	Verifier      Verifier      // says who a token's bearer is; nil: only with Open
+	Open          bool          // no tokens: whoever reaches this edge may subscribe to everything
+	TokenCookie   string        // name of a cookie that may hold the token, for pages of Origins and of the same host; default: none
+	TokenQuery    bool          // ?access_token= is taken too; it shows in the logs of proxies
+	ExpiryWarning time.Duration // a client is told so long before its token expires, or after three quarters of what is left; default 1 min; below 0: never
 
 	Heartbeat        time.Duration // between pings; default 25 s
 	HandshakeTimeout time.Duration // from accept to the end of the upgrade request; default 10 s
@@ -43,6 +52,12 @@ type Config struct {
 	Registerer prometheus.Registerer // nil: metrics are kept and not registered
 }
 
+// Verifier turns a token into a session. It may wait for keys until ctx ends, and is called by several goroutines at once, none of which
+// is a loop's. Its errors are those of package auth; none may hold a part of the token.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (*auth.Session, error)
+}
+
 // Limits bound what clients can make an edge hold. A zero field means its default.
 type Limits struct {
 	Connections   int // open at once; default 100,000
@@ -62,6 +77,7 @@ func (c Config) withDefaults() Config {
 		c.Node, _ = os.Hostname()
 		def(&c.Node, "edge")
 	}
+	def(&c.ExpiryWarning, time.Minute)
 	def(&c.Heartbeat, 25*time.Second)
 	def(&c.HandshakeTimeout, 10*time.Second)
 	def(&c.SlowTimeout, 30*time.Second)
@@ -106,6 +122,15 @@ func (c Config) Validate() error {
 	if c.Bus == nil {
 		fault("Bus: missing; an edge needs its line to NATS")
 	}
+	switch {
+	case c.Verifier == nil && !c.Open:
+		fault("Verifier: missing; without one an edge is open to whoever reaches it, and has to be told so by Open")
+	case c.Verifier != nil && c.Open:
+		fault("Open: with a Verifier an edge is not open; set one of the two")
+	}
+	if strings.ContainsFunc(c.TokenCookie, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) }) {
+		fault("TokenCookie: %q is no name of a cookie", c.TokenCookie) // RFC 6265 §4.1.1
+	}
 	if c.Listener == nil && c.Listen != "" {
 		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 			fault("Listen: %q is not host:port", c.Listen)
@@ -116,6 +141,7 @@ func (c Config) Validate() error {
 		value    time.Duration
 		min, max time.Duration
 	}{
+		{"ExpiryWarning", max(c.ExpiryWarning, 0), 0, 24 * time.Hour},
 		{"Heartbeat", c.Heartbeat, 100 * time.Millisecond, time.Hour},
 		{"HandshakeTimeout", c.HandshakeTimeout, 100 * time.Millisecond, time.Hour},
 		{"SlowTimeout", c.SlowTimeout, 100 * time.Millisecond, time.Hour},

@@ -28,11 +28,12 @@ type conn struct {
 	gen         uint32 // of its slot
 	sock        poll.Socket
 	client      netip.Addr // whose connection it is, as far as proxies on the way can be trusted; zero: nobody's
+	session     *session   // who it is; nil: not known yet
 	subs        []sub
 
 	// Only while there is need.
 	input   *input   // an incomplete request, frame or message
-	pending *pending // a subscribe that waits for NATS
+	pending *pending // a request that can't be answered yet
 	lag     *lag     // what its socket could not take
 	pace    *pace    // interval_ms of some of its subs
 	faults  *faults  // bad requests of late

@@ -45,7 +45,7 @@ func (l *loop) drain() {
 			l.owe(slot, c, f)
 			l.timers.add(l.draining.deadline, timer{slot: slot, gen: c.gen, kind: leaveTimer})
 		case greeting:
-			if c.input == nil { // it has not asked for anything yet
+			if c.input == nil && c.pending == nil { // it has not asked for anything yet
 				l.drop(slot, c, 0)
 			}
 		}

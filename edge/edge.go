@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tidings/edge/auth"
 	"tidings/edge/poll"
 )
 
@@ -25,6 +26,8 @@ type Edge struct {
 	web      *web
 	origins  origins
 	proxies  proxies
+	desk     *desk    // verifies tokens; nil: the edge is open
+	anyone   *session // of all connections of an open edge
 
 	// Any goroutine.
 	connections atomic.Int64
@@ -38,8 +41,11 @@ func New(cfg Config) (*Edge, error) {
 		return nil, fmt.Errorf("edge configuration: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	e := &Edge{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), origins: cfg.Origins}
+	e := &Edge{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), origins: cfg.Origins, anyone: &session{Session: auth.Anyone()}}
 	e.proxies, _ = parseProxies(cfg.TrustedProxies)
+	if !cfg.Open {
+		e.desk = newDesk(cfg.Verifier, cfg.HandshakeTimeout, e.metrics, e.log)
+	}
 	e.hub = newHub(cfg.Bus, e.log, e.metrics)
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)
@@ -124,6 +130,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	}
 	running.Wait()
 	web.Wait()
+	if e.desk != nil {
+		e.desk.close()
+	}
 	stopHub()
 	hub.Wait()
 	e.running.Store(false)

@@ -21,7 +21,7 @@ import (
 // messages into events: the loops know only one kind of connection, and a slow reader is treated as any other. It costs
 // three goroutines and some 80 KB; who has many clients gives them WebSockets.
 func (e *Edge) events(w http.ResponseWriter, r *http.Request) {
-	list, ok := e.asked(w, r)
+	who, list, ok := e.asked(w, r)
 	if !ok {
 		return
 	}
@@ -50,7 +50,7 @@ func (e *Edge) events(w http.ResponseWriter, r *http.Request) {
 	near, far := net.Pipe()
 	defer near.Close()
 	l := e.loops[int(e.connections.Load())%len(e.loops)]
-	l.post(func(l *loop) { l.take(poll.FromConn(far), true) })
+	l.post(func(l *loop) { l.take(poll.FromConn(far), who, true) })
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() { // the pipe ends with the request

@@ -40,6 +40,9 @@ func (s *stage) visitor(state connState) *visitor {
 		s.tb.Fatal(err)
 	}
 	c.state, c.armed, c.upgraded = state, poll.Readable, state == serving
+	if c.upgraded {
+		c.session = s.loop.node.anyone
+	}
 	return &visitor{s, slot, c, c.gen}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tidings/bus"
+	"tidings/edge/auth"
 	"tidings/edge/wire"
 )
 
@@ -36,33 +37,59 @@ func refuseHTTP(w http.ResponseWriter, code wire.Code, message string) {
 	_, _ = w.Write(body)
 }
 
-// asked reads the topics of a request; false: it has been refused.
-func (e *Edge) asked(w http.ResponseWriter, r *http.Request) ([]bus.Pattern, bool) {
+// asked reads who asks for which topics, and whether they may; false: the request has been refused.
+func (e *Edge) asked(w http.ResponseWriter, r *http.Request) (*auth.Session, []bus.Pattern, bool) {
 	_, host := e.proxies.sender(r)
 	if !e.origins.allow(r.Header.Get("Origin"), host) {
 		refuseHTTP(w, wire.ForbiddenOrigin, originAdvice)
-		return nil, false
+		return nil, nil, false
+	}
+	who, err := e.who(r, host)
+	if err != nil {
+		e.cfg.tokenRefusal(err).to(w)
+		return nil, nil, false
 	}
 	names := r.URL.Query()["topic"]
 	if len(names) == 0 || len(names) > e.cfg.Limits.Subscriptions {
 		refuseHTTP(w, wire.BadRequest, "name 1 to "+strconv.Itoa(e.cfg.Limits.Subscriptions)+" topics: ?topic=PATTERN&topic=…")
-		return nil, false
+		return nil, nil, false
 	}
 	wants := make([]wire.Want, len(names))
 	for i, n := range names {
 		wants[i].Topic = n
 	}
-	list, err := patterns(wants)
-	if err != nil {
-		refuseHTTP(w, err.Code, err.Message)
-		return nil, false
+	list, wrong := patterns(wants)
+	if wrong != nil {
+		refuseHTTP(w, wrong.Code, wrong.Message)
+		return nil, nil, false
 	}
-	return list, true
+	if i := who.lacks(list); i >= 0 {
+		refuseHTTP(w, wire.Forbidden, forbidden(i, list[i]).Message)
+		return nil, nil, false
+	}
+	return who.Session, list, true
+}
+
+// who asks this host by HTTP.
+func (e *Edge) who(r *http.Request, host string) (*session, error) {
+	if e.desk == nil {
+		return e.anyone, nil
+	}
+	token, err := e.tokenOf(r, host)
+	if err != nil {
+		e.metrics.tokens[judge(err)].Inc()
+		return nil, err
+	}
+	s, err := e.desk.wait(r.Context(), token)
+	if err != nil {
+		return nil, err
+	}
+	return &session{Session: s}, nil
 }
 
 // last answers with the last retained message of every matching topic (PROTOCOL §8).
 func (e *Edge) last(w http.ResponseWriter, r *http.Request) {
-	list, ok := e.asked(w, r)
+	_, list, ok := e.asked(w, r)
 	if !ok {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"tidings/bus"
+	"tidings/edge/auth"
 	"tidings/edge/poll"
 	"tidings/edge/wire"
 )
@@ -165,12 +166,12 @@ func (l *loop) ready(e poll.Event) {
 // accept takes connections in.
 func (l *loop) accept(batch []poll.Accepted) {
 	for _, a := range batch {
-		l.take(a, false)
+		l.take(a, nil, false)
 	}
 }
 
-// take takes one connection in.
-func (l *loop) take(a poll.Accepted, onePosition bool) {
+// take takes one connection in. Who its client is may be known already; nil: it has to say so.
+func (l *loop) take(a poll.Accepted, who *auth.Session, onePosition bool) {
 	slot, c := l.conns.take()
 	sock, err := l.poller.Add(a, ref{slot, c.gen}.token())
 	if err != nil {
@@ -181,6 +182,9 @@ func (l *loop) take(a poll.Accepted, onePosition bool) {
 		return
 	}
 	c.sock, c.client, c.state, c.armed, c.onePosition = sock, a.Peer(), greeting, poll.Readable, onePosition
+	if who != nil {
+		c.session = &session{Session: who}
+	}
 	l.timers.add(l.now.Add(l.node.cfg.HandshakeTimeout), timer{slot: slot, gen: c.gen, kind: handshakeTimer})
 	// The request is seldom later than the connection: one look saves an event.
 	l.readable(slot, c)
@@ -205,7 +209,11 @@ func (l *loop) fire(t timer) {
 	}
 	switch t.kind {
 	case handshakeTimer:
-		if c.state == greeting {
+		switch {
+		case c.state != greeting:
+		case c.pending != nil:
+			l.refuse(t.slot, c, l.node.cfg.tokenRefusal(auth.ErrUnavailable))
+		default:
 			l.refuse(t.slot, c, refusal{status: http.StatusRequestTimeout, code: wire.BadRequest, result: handshakeTimeout,
 				message: "the request took too long; send it at once"})
 		}
@@ -225,6 +233,8 @@ func (l *loop) fire(t timer) {
 		if c.state >= closing {
 			l.drop(t.slot, c, 0)
 		}
+	case sessionTimer:
+		l.checkSession(t.slot, c)
 	case leaveTimer:
 		l.checkLeave(t.slot, c)
 	}

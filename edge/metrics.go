@@ -12,18 +12,20 @@ import (
 type handshake string
 
 const (
-	handshakeOK       handshake = "ok"       // a WebSocket was opened
-	handshakeBad      handshake = "bad"      // malformed, or not acceptable
-	handshakeOrigin   handshake = "origin"   // a page of another site
-	handshakeFull     handshake = "full"     // no place
-	handshakeDraining handshake = "draining" // the edge is being stopped
-	handshakeTimeout  handshake = "timeout"  // not complete in time
-	handshakeAborted  handshake = "aborted"  // the client hung up before it was complete
-	handshakeHTTP     handshake = "http"     // not an upgrade: given to the HTTP server
+	handshakeOK           handshake = "ok"           // a WebSocket was opened
+	handshakeBad          handshake = "bad"          // malformed, or not acceptable
+	handshakeOrigin       handshake = "origin"       // a page of another site
+	handshakeUnauthorized handshake = "unauthorized" // no token, or not a valid one
+	handshakeNoKeys       handshake = "no_keys"      // a token that could not be verified for want of keys, or of time
+	handshakeFull         handshake = "full"         // no place
+	handshakeDraining     handshake = "draining"     // the edge is being stopped
+	handshakeTimeout      handshake = "timeout"      // not complete in time
+	handshakeAborted      handshake = "aborted"      // the client hung up before it was complete
+	handshakeHTTP         handshake = "http"         // not an upgrade: given to the HTTP server
 )
 
-var handshakes = []handshake{handshakeOK, handshakeBad, handshakeOrigin, handshakeFull, handshakeDraining,
-	handshakeTimeout, handshakeAborted, handshakeHTTP}
+var handshakes = []handshake{handshakeOK, handshakeBad, handshakeOrigin, handshakeUnauthorized, handshakeNoKeys,
+	handshakeFull, handshakeDraining, handshakeTimeout, handshakeAborted, handshakeHTTP}
 
 // Close codes that no frame carries (RFC 6455 §7.4.1).
 const (
@@ -43,6 +45,7 @@ type metrics struct {
 	otherCloses   prometheus.Counter
 	errors        map[wire.Code]prometheus.Counter
 	gaps          map[wire.GapReason]prometheus.Counter
+	tokens        map[judgement]prometheus.Counter
 
 	messages      prometheus.Counter
 	bytesFromNATS prometheus.Counter
@@ -142,6 +145,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		closes:     map[wire.CloseCode]prometheus.Counter{},
 		errors:     map[wire.Code]prometheus.Counter{},
 		gaps:       map[wire.GapReason]prometheus.Counter{},
+		tokens:     map[judgement]prometheus.Counter{},
 	}
 	v := vec("handshakes_total", "Requests on the sockets' port, by how they ended.", "result")
 	for _, h := range handshakes {
@@ -162,6 +166,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	v = vec("gaps_total", "Gaps told to clients, by reason.", "reason")
 	for _, g := range wire.GapReasons {
 		m.gaps[g] = v.WithLabelValues(string(g))
+	}
+	v = vec("tokens_total", "Tokens of connecting clients, of refreshes and of HTTP requests, by what became of them.", "result")
+	for _, j := range judgements {
+		m.tokens[j] = v.WithLabelValues(string(j))
 	}
 	if r != nil {
 		r.MustRegister(all...)

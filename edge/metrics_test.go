@@ -71,7 +71,8 @@ func TestMetrics_OfClosedLists_ExistFromTheStart(t *testing.T) {
 		{"tidings_edge_closes_total", "code", texts(wire.CloseCodes, func(c wire.CloseCode) string { return fmt.Sprint(uint16(c)) })},
 		{"tidings_edge_errors_total", "code", texts(wire.Codes, func(c wire.Code) string { return string(c) })},
 		{"tidings_edge_gaps_total", "reason", texts(wire.GapReasons, func(r wire.GapReason) string { return string(r) })},
-		{"tidings_edge_handshakes_total", "result", []string{"ok", "bad", "origin", "full", "draining", "timeout", "aborted", "http"}},
+		{"tidings_edge_tokens_total", "result", []string{"ok", "missing", "invalid", "expired", "unavailable"}},
+		{"tidings_edge_handshakes_total", "result", []string{"ok", "bad", "origin", "unauthorized", "no_keys", "full", "draining", "timeout", "aborted", "http"}},
 	} {
 		got := n.labels(list.name, list.label)
 		for _, want := range list.values {

@@ -26,7 +26,7 @@ func (l *loop) request(slot uint32, c *conn, text []byte) {
 	case wire.DoAction:
 		l.fail(slot, c, r.ID, &wire.Error{Code: wire.Disabled, Message: "actions are not switched on at this edge"})
 	case wire.Refresh:
-		l.fail(slot, c, r.ID, &wire.Error{Code: wire.Disabled, Message: "this edge takes no tokens: it is open to all who reach it"})
+		l.refresh(slot, c, r)
 	}
 }
 

@@ -108,7 +108,7 @@ func TestStoppedEdge_LeavesNothing(t *testing.T) {
 	line := c.nats.Connect(t)
 	before := goleak.IgnoreCurrent()
 	ctx, cancel := context.WithCancel(context.Background())
-	e, err := edge.New(edge.Config{Listen: "127.0.0.1:0", Bus: line, DrainGrace: 50 * time.Millisecond, HandshakeTimeout: time.Minute})
+	e, err := edge.New(edge.Config{Listen: "127.0.0.1:0", Bus: line, Open: true, DrainGrace: 50 * time.Millisecond, HandshakeTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,14 +142,14 @@ func TestStoppedEdge_LeavesNothing(t *testing.T) {
 func TestNew_NamesAllFaults(t *testing.T) {
 	_, err := edge.New(edge.Config{Listen: "nowhere", Heartbeat: time.Nanosecond, Loops: 1000, Origins: []string{"https://x"},
 		Limits: edge.Limits{Subscriptions: -1}})
-	for _, key := range []string{"Bus", "Listen", "Heartbeat", "Loops", "Origins", "Limits.Subscriptions"} {
+	for _, key := range []string{"Bus", "Verifier", "Listen", "Heartbeat", "Loops", "Origins", "Limits.Subscriptions"} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%v does not name %s", err, key)
 		}
 	}
 	c := newCluster(t)
 	n := c.edge()
-	if _, err := edge.New(edge.Config{Listen: n.host, Bus: c.bus}); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := edge.New(edge.Config{Listen: n.host, Bus: c.bus, Open: true}); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("an address that is taken: %v", err)
 	}
 }

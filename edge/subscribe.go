@@ -9,15 +9,18 @@ import (
 	"tidings/edge/wire"
 )
 
-// pending is a subscribe that can't be answered yet. Meanwhile nothing else of its connection is looked at.
+// pending is a request that can't be answered yet: a subscribe that waits for NATS, or one with a token that is being verified. Meanwhile
+// nothing else of its connection is looked at.
 type pending struct {
-	conn    ref
-	id      uint64
+	conn  ref
+	id    uint64
+	over  bool // answered, or its connection has ended
+	since time.Time
+
+	// Of a subscribe.
 	wants   []want
 	waiting int  // grants and replays that are still to come
 	failed  bool // NATS could not be read
-	over    bool // answered, or its connection has ended
-	since   time.Time
 }
 
 // want is one pattern of a subscribe.
@@ -36,6 +39,10 @@ func (l *loop) subscribe(slot uint32, c *conn, r wire.Request) {
 	list, err := patterns(r.Topics)
 	if err != nil {
 		l.bad(slot, c, r.ID, err)
+		return
+	}
+	if i := c.session.lacks(list); i >= 0 {
+		l.fail(slot, c, r.ID, forbidden(i, list[i]))
 		return
 	}
 	p := &pending{conn: ref{slot, c.gen}, id: r.ID, wants: make([]want, len(list)), since: l.now}
@@ -159,7 +166,7 @@ func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
 
 // checkPending refuses a subscribe for which NATS does not answer.
 func (l *loop) checkPending(slot uint32, c *conn) {
-	if p := c.pending; p != nil && l.now.Sub(p.since) >= pendingTimeout {
+	if p := c.pending; p != nil && p.waiting > 0 && l.now.Sub(p.since) >= pendingTimeout {
 		p.waiting, p.failed = 0, true
 		l.proceed(slot, c)
 	}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"tidings/edge/auth"
 	"tidings/edge/poll"
 	"tidings/edge/wire"
 )
@@ -22,6 +24,8 @@ type upgrader struct {
 	ws   ws.Upgrader
 	in   bytes.Reader
 	out  bytes.Buffer
+
+	request bufio.Reader // over in, for a second look
 
 	trusted  bool // the request came by a proxy whose word about its client is taken
 	host     string
@@ -90,6 +94,9 @@ type refusal struct {
 	result  handshake
 }
 
+var refusalDraining = refusal{status: http.StatusServiceUnavailable, code: wire.Unavailable, result: handshakeDraining,
+	message: "this node is being stopped; connect again and reach another one", headers: "Retry-After: 1\r\n"}
+
 // greet handles the request that begins a connection and returns its length; 0: it is not complete, or the connection is
 // no longer the loop's.
 func (l *loop) greet(slot uint32, c *conn, data []byte) int {
@@ -105,8 +112,7 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 	}
 	head := data[:end+4]
 	if l.draining != nil { // the HTTP server takes nothing any more either
-		l.refuse(slot, c, refusal{status: http.StatusServiceUnavailable, code: wire.Unavailable, result: handshakeDraining,
-			message: "this node is being stopped; connect again and reach another one", headers: "Retry-After: 1\r\n"})
+		l.refuse(slot, c, refusalDraining)
 		return 0
 	}
 	if !isUpgrade(head) {
@@ -124,15 +130,70 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 		return 0
 	}
 	c.client = l.node.proxies.client(c.client, u.via.clients)
-	if c.deflate = u.deflate.accepted(); c.deflate {
-		l.node.hub.deflating.Add(1)
+	switch {
+	case c.session != nil:
+	case l.node.desk == nil:
+		c.session = l.node.anyone
+	default:
+		l.admit(slot, c, head)
+		return len(head)
 	}
-	l.welcome(slot, c, u.out.Bytes())
+	l.welcome(slot, c, u.out.Bytes(), u.deflate.accepted())
 	return len(head)
 }
 
+// admit has the token of an upgrade request verified that is in order otherwise. Until that is done, nothing of its connection is
+// looked at.
+func (l *loop) admit(slot uint32, c *conn, head []byte) {
+	u := l.upgrade
+	u.in.Reset(head)
+	u.request.Reset(&u.in)
+	r, err := http.ReadRequest(&u.request)
+	if err != nil {
+		l.refuse(slot, c, refusal{status: http.StatusBadRequest, code: wire.BadRequest, result: handshakeBad, message: "malformed request"})
+		return
+	}
+	token, err := l.node.tokenOf(r, u.host)
+	if err != nil {
+		l.node.metrics.tokens[judge(err)].Inc()
+		l.refuse(slot, c, l.node.cfg.tokenRefusal(err))
+		return
+	}
+	p := &pending{conn: ref{slot, c.gen}, since: l.now}
+	c.pending = p
+	response, deflate := bytes.Clone(u.out.Bytes()), u.deflate.accepted()
+	l.verify(p, token, func(l *loop, s *auth.Session, err error) {
+		switch {
+		case err != nil:
+			l.refuse(slot, c, l.node.cfg.tokenRefusal(err))
+		case l.draining != nil:
+			l.refuse(slot, c, refusalDraining)
+		default:
+			c.session = &session{Session: s}
+			l.welcome(slot, c, response, deflate)
+			l.hear(slot, c)
+		}
+	})
+}
+
+// verify has a token verified for the pending request of a connection. What came of it is for answer, unless the connection has
+// ended meanwhile.
+func (l *loop) verify(p *pending, token string, answer func(*loop, *auth.Session, error)) {
+	l.node.desk.verify(token, func(s *auth.Session, err error) {
+		l.post(func(l *loop) {
+			if !p.over {
+				l.finish(l.conns.at(p.conn.slot))
+				answer(l, s, err)
+			}
+		})
+	})
+}
+
 // welcome makes a connection a WebSocket: the response and the first message leave in one write.
-func (l *loop) welcome(slot uint32, c *conn, response []byte) {
+func (l *loop) welcome(slot uint32, c *conn, response []byte, deflate bool) {
+	if c.deflate = deflate; deflate {
+		l.node.hub.deflating.Add(1)
+	}
 	cfg := &l.node.cfg
 	l.text = wire.AppendConnected(l.text[:0], wire.Connected{
 		Timestamp: l.now.UnixMilli(),
@@ -141,6 +202,7 @@ func (l *loop) welcome(slot uint32, c *conn, response []byte) {
 			Node:        cfg.Node,
 			Epoch:       l.epoch,
 			HeartbeatMS: cfg.Heartbeat.Milliseconds(),
+			Expires:     c.session.expires(),
 			Limits:      wire.Limits{Subscriptions: cfg.Limits.Subscriptions, MessageBytes: cfg.Limits.MessageBytes},
 		},
 	})
@@ -157,13 +219,16 @@ func (l *loop) welcome(slot uint32, c *conn, response []byte) {
 	}
 	// The first heartbeat comes at any time within the period, so that those of clients that came together don't.
 	l.beat(slot, c, cfg.Heartbeat/2+rand.N(cfg.Heartbeat/2))
+	l.plan(slot, c)
 }
 
 // refuse answers with an error and closes.
 func (l *loop) refuse(slot uint32, c *conn, r refusal) {
 	l.node.metrics.handshakes[r.result].Inc()
+	l.finish(c)
 	c.input = nil
 	c.state = failed
+	l.arm(slot, c, c.armed|poll.Readable) // to throw away what it still says
 	l.owe(slot, c, &frame{wire: r.response()})
 	l.timers.add(l.now.Add(closeWait), timer{slot: slot, gen: c.gen, kind: closeTimer})
 }

@@ -27,6 +27,7 @@ const (
 	paceTimer                       // a value may be sent again (interval_ms)
 	pendingTimer                    // a subscribe still waits for NATS
 	closeTimer                      // the other side has had time to answer a close
+	sessionTimer                    // a session is to be looked at that ends some time
 	leaveTimer                      // this connection's turn to be asked to leave, or its deadline
 )
 

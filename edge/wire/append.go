@@ -137,6 +137,10 @@ func AppendError(dst []byte, id uint64, timestamp int64, e *Error) []byte {
 	if id != 0 {
 		dst = appendID(dst, id)
 	}
+	if e.Topic != "" {
+		dst = append(dst, `,"topic":`...)
+		dst = appendString(dst, e.Topic)
+	}
 	dst = appendTimestamp(dst, timestamp)
 	dst = append(dst, `,"payload":{"code":`...)
 	dst = appendString(dst, string(e.Code))

@@ -41,15 +41,15 @@ const (
 // RefusalCodes lists every code of an HTTP refusal.
 var RefusalCodes = []Code{BadRequest, Unauthorized, ForbiddenOrigin, UpgradeRequired, TooManyRequests, Unavailable}
 
-// Status is the HTTP status that goes with a refusal of this code; 500 for a code
-// that never refuses.
+// Status is the HTTP status that goes with a refusal of this code, or with an answer to
+// an HTTP request for topics; 500 for a code that occurs in neither.
 func (c Code) Status() int {
 	switch c {
 	case BadRequest:
 		return http.StatusBadRequest
 	case Unauthorized:
 		return http.StatusUnauthorized
-	case ForbiddenOrigin:
+	case Forbidden, ForbiddenOrigin:
 		return http.StatusForbidden
 	case UpgradeRequired:
 		return http.StatusUpgradeRequired
@@ -65,6 +65,7 @@ func (c Code) Status() int {
 // people: it says what to do next and holds nothing internal.
 type Error struct {
 	Code       Code
+	Topic      string // the pattern that it is about; empty: none in particular
 	Message    string
 	RetryAfter time.Duration // 0: not said
 }

@@ -35,7 +35,7 @@ var ReservedTypes = []string{
 // Message is one message from an edge. Fields that it did not carry are zero.
 type Message struct {
 	Type      string
-	Topic     string // data and gap; empty for all others
+	Topic     string // data, gap, and an error about a pattern; empty for all others
 	ID        uint64 // ack and error: the request's; 0: an error about no request
 	Seq       uint64 // data: place in the stream; 0: it bypassed the stream
 	Prev      uint64 // data: place of the message before it on the topic; 0: none

@@ -25,7 +25,7 @@ type target struct {
 func newTarget(t *testing.T, change ...func(*edge.Config)) target {
 	t.Helper()
 	nats := bustest.New(t)
-	cfg := edge.Config{Listen: "127.0.0.1:0", Bus: nats.Connect(t), DrainGrace: time.Millisecond, DrainWindow: time.Millisecond}
+	cfg := edge.Config{Listen: "127.0.0.1:0", Open: true, Bus: nats.Connect(t), DrainGrace: time.Millisecond, DrainWindow: time.Millisecond}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -59,7 +59,7 @@ func TestRun_DeliversEverything(t *testing.T) {
 
 func TestRun_SeveralEdgesShareTheClients(t *testing.T) {
 	x := newTarget(t)
-	other, err := edge.New(edge.Config{Listen: "127.0.0.1:0", Bus: x.nats.Connect(t), DrainGrace: time.Millisecond, DrainWindow: time.Millisecond,
+	other, err := edge.New(edge.Config{Listen: "127.0.0.1:0", Open: true, Bus: x.nats.Connect(t), DrainGrace: time.Millisecond, DrainWindow: time.Millisecond,
 		Limits: edge.Limits{Connections: 5}})
 	if err != nil {
 		t.Fatal(err)

@@ -47,6 +47,7 @@ func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, reg
 		Listen:           config.Listen,
 		Node:             Name(config),
 		Bus:              conn,
+		Open:             config.Auth == "none",
 		Heartbeat:        config.Heartbeat,
 		HandshakeTimeout: config.HandshakeTimeout,
 		SlowTimeout:      config.SlowTimeout,
