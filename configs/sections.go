@@ -44,6 +44,7 @@ type Serving struct {
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
 	Linger           time.Duration `yaml:"linger"`
 	Gather           time.Duration `yaml:"gather"`
+	DrainWait        time.Duration `yaml:"drain_wait"`
 	DrainWindow      time.Duration `yaml:"drain_window"`
 	DrainGrace       time.Duration `yaml:"drain_grace"`
 	MaxAge           time.Duration `yaml:"max_connection_age"`

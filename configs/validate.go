@@ -45,6 +45,7 @@ func (c Serving) validate(f findings) {
 	positive(f, "handshake_timeout", c.HandshakeTimeout)
 	positive(f, "linger", c.Linger)
 	f.unless(c.Gather >= 0, "gather", "cannot be negative")
+	f.unless(c.DrainWait >= 0, "drain_wait", "cannot be negative")
 	positive(f, "drain_window", c.DrainWindow)
 	positive(f, "drain_grace", c.DrainGrace)
 	f.unless(c.DrainGrace >= c.DrainWindow, "drain_grace", "is shorter than drain_window")

@@ -23,6 +23,7 @@ type client struct {
 	gone     chan struct{} // closed when the test is over: nobody takes messages any more
 	over     chan struct{} // closed when the connection has ended
 	err      error         // with what; after over
+	ended    time.Time     // when; after over
 	id       uint64
 	greeting message
 }
@@ -72,7 +73,7 @@ func (c *client) read() {
 	for {
 		kind, text, err := c.conn.Read(context.Background())
 		if err != nil {
-			c.err = err
+			c.err, c.ended = err, time.Now()
 			return
 		}
 		m, err := wire.ParseMessage(text)

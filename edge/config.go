@@ -36,8 +36,9 @@ type Config struct {
 	SlowTimeout      time.Duration // a client that takes nothing for so long is closed; default 30 s
 	Linger           time.Duration // a topic without subscribers stays subscribed at NATS for so long; default 10 s
 	Gather           time.Duration // messages that come close together may wait so long for each other (gather.go); default 5 ms; below 0: never
-	DrainWindow      time.Duration // within which clients of a stopping edge are asked to connect elsewhere; default 5 s
-	DrainGrace       time.Duration // after which a stopping edge closes those who stayed; default 8 s
+	DrainWait        time.Duration // a stopping edge goes on as before for so long, but is not ready, so that load balancers notice; default 0
+	DrainWindow      time.Duration // over which it then asks its clients, one after the other, to connect elsewhere; default 5 s
+	DrainGrace       time.Duration // after which it has closed those who stayed, each at a deadline of its own; default 8 s
 	MaxAge           time.Duration // a connection this old is asked to connect anew, so that new nodes fill up; default 0: never
 
 	Loops      int    // event loops; default GOMAXPROCS
@@ -147,6 +148,7 @@ func (c Config) Validate() error {
 		{"SlowTimeout", c.SlowTimeout, 100 * time.Millisecond, time.Hour},
 		{"Linger", c.Linger, time.Millisecond, time.Hour},
 		{"Gather", max(c.Gather, 0), 0, 100 * time.Millisecond},
+		{"DrainWait", c.DrainWait, 0, time.Hour},
 		{"DrainWindow", c.DrainWindow, time.Millisecond, time.Hour},
 		{"MaxAge", c.MaxAge, time.Second, 365 * 24 * time.Hour},
 		{"DrainGrace", c.DrainGrace, time.Millisecond, time.Hour},

@@ -35,7 +35,8 @@
 //
 // # Leaving
 //
-// An edge that stops asks its clients to connect elsewhere and goes on until they have, or their deadline has passed. A
+// An edge that is to stop says first that it is not ready, and goes on until load balancers have noticed. Then it asks its
+// clients, one after the other, to connect elsewhere, and serves each until it has, or its own deadline has passed. A
 // connection that has grown old is asked the same, so that edges that joined later fill up (drain.go).
 //
 // # Goroutines
@@ -59,6 +60,9 @@
 //     (TestResume_OfWhatExpired_IsToldAsAGap).
 //   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate); a lost last
 //     message is found (TestLostLastMessage_IsFoundByTheAudit).
+//   - An edge that stops loses nobody: it is not ready at once, takes in whom load balancers still send, and parts with its
+//     clients one by one (TestDrain_WaitsForLoadBalancersFirst, TestDrain_AsksOneByOne, TestDrain_AsksAndThenCloses). One that
+//     joined later fills up (TestOldConnection_IsAskedToMoveOn).
 //   - What clients can make grow is bounded (TestPatternsLeftBehind_DoNotAddUp and config.go: Limits).
 //   - Bad input ends or fails the connection that sent it and no other (TestBadFrames_HurtNobodyElse).
 //   - An idle connection has no goroutine (TestIdleConnections_NeedNoGoroutine), a delivery no allocation

@@ -6,14 +6,27 @@ import (
 	"tidings/edge/wire"
 )
 
-// drain is a stopping edge's word to its clients.
-type drain struct {
-	deadline time.Time
+// stayOpen goes on serving, and taking in who comes, while the edge says that it is not ready: load balancers take some seconds
+// to notice, and would send clients to a closed door. It ends early with the error of a part that failed.
+func (e *Edge) stayOpen(failed <-chan error) error {
+	e.stopping.Store(true)
+	e.web.hangUp()
+	if e.cfg.DrainWait <= 0 {
+		return nil
+	}
+	e.log.Info("not ready any more, waiting for load balancers to notice", "for", e.cfg.DrainWait, "connections", e.connections.Load())
+	wait := time.NewTimer(e.cfg.DrainWait)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case err := <-failed:
+		return err
+	}
 }
 
 // drain asks the clients to connect elsewhere and waits until they have, or the grace is over.
 func (e *Edge) drain() {
-	e.stopping.Store(true)
 	e.log.Info("draining", "connections", e.connections.Load(), "grace", e.cfg.DrainGrace)
 	for _, l := range e.loops {
 		l.post(func(l *loop) { l.drain() })
@@ -32,18 +45,25 @@ func (e *Edge) drain() {
 	}
 }
 
-// drain tells every client to leave, and those that come that they can't.
+// parting splits the grace of a draining edge: over the window its clients are asked to leave, one after the other, and each then
+// has the same time to do so. So they arrive elsewhere spread out, and so are those closed that stayed.
+func (c *Config) parting() (window, each time.Duration) {
+	window = min(c.DrainWindow, c.DrainGrace*3/4)
+	return window, c.DrainGrace - window
+}
+
+// drain sets the time at which each client is asked to leave, and turns away those that come.
 func (l *loop) drain() {
-	cfg := &l.node.cfg
-	l.draining = &drain{deadline: l.now.Add(cfg.DrainGrace)}
-	window := min(cfg.DrainWindow, cfg.DrainGrace)
-	f := newFrame(wire.AppendGoingAway(nil, l.now.UnixMilli(), "draining", 0, window.Milliseconds(), cfg.DrainGrace.Milliseconds()))
+	l.draining = true
+	window, _ := l.node.cfg.parting()
+	step := window.Seconds() / float64(max(1, l.conns.open)) // between two of this loop
+	turn := float64(l.index) / float64(len(l.node.loops))    // loops don't ask at the same moments
 	l.conns.each(func(slot uint32, c *conn) {
 		switch c.state {
 		case serving:
-			c.leaving = true
-			l.owe(slot, c, f)
-			l.timers.add(l.draining.deadline, timer{slot: slot, gen: c.gen, kind: leaveTimer})
+			in := time.Duration(step * turn * float64(time.Second))
+			l.timers.add(l.now.Add(in), timer{slot: slot, gen: c.gen, kind: leaveTimer})
+			turn++
 		case greeting:
 			if c.input == nil && c.pending == nil { // it has not asked for anything yet
 				l.drop(slot, c, 0)
@@ -52,23 +72,27 @@ func (l *loop) drain() {
 	})
 }
 
-// retire asks one client to leave because its connection has grown old, so that nodes that joined later fill up.
-func (l *loop) retire(slot uint32, c *conn) {
+// askToLeave tells a client that its time has come: the edge is being stopped, or its connection has grown old and nodes that
+// joined later are to fill up. Until its deadline it is served as before.
+func (l *loop) askToLeave(slot uint32, c *conn) {
+	if c.state != serving || c.leaving {
+		return
+	}
 	cfg := &l.node.cfg
-	window := min(cfg.DrainWindow, cfg.DrainGrace)
-	l.tell(slot, c, wire.AppendGoingAway(l.text[:0], l.now.UnixMilli(), "rebalancing", 0, window.Milliseconds(), cfg.DrainGrace.Milliseconds()))
+	reason, reconnect, deadline := "rebalancing", min(cfg.DrainWindow, cfg.DrainGrace), cfg.DrainGrace
+	if l.draining {
+		reason = "draining"
+		_, deadline = cfg.parting()
+		reconnect = deadline / 2
+	}
 	c.leaving = true
-	l.timers.add(l.now.Add(cfg.DrainGrace), timer{slot: slot, gen: c.gen, kind: leaveTimer})
+	l.tell(slot, c, wire.AppendGoingAway(l.text[:0], l.now.UnixMilli(), reason, 0, reconnect.Milliseconds(), deadline.Milliseconds()))
+	l.timers.add(l.now.Add(deadline), timer{slot: slot, gen: c.gen, kind: deadlineTimer})
 }
 
-// checkLeave closes a client that stayed until its deadline, and asks one whose time has come to leave.
-func (l *loop) checkLeave(slot uint32, c *conn) {
-	switch {
-	case c.state != serving:
-	case l.draining != nil && l.now.Before(l.draining.deadline): // a timer of its age; its deadline is another one now
-	case c.leaving:
+// checkLeft closes a client that stayed until its deadline.
+func (l *loop) checkLeft(slot uint32, c *conn) {
+	if c.state == serving {
 		l.shut(slot, c, wire.CloseDraining, "asked to leave")
-	default:
-		l.retire(slot, c)
 	}
 }

@@ -93,8 +93,8 @@ func (e *Edge) Ready() []string {
 	return reasons
 }
 
-// Run serves until ctx ends, then asks the clients to leave, waits until they have or the grace is over, and returns with
-// everything closed. An edge runs once.
+// Run serves until ctx ends. Then it is not ready any more and goes on for Config.DrainWait, asks the clients to leave, waits
+// until they have or the grace is over, and returns with everything closed. An edge runs once.
 func (e *Edge) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	failed := make(chan error, len(e.loops)+2)
@@ -116,6 +116,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
+		if err = e.stayOpen(failed); err != nil {
+			break
+		}
 		// Idle HTTP connections are closed at once; event streams end with the sockets behind them.
 		web.Go(func() { e.web.stop(e.cfg.DrainGrace + closeWait) })
 		e.drain()

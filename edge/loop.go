@@ -39,7 +39,7 @@ type loop struct {
 	timers      wheel
 	swept       time.Time
 	gather      gather
-	draining    *drain
+	draining    bool
 	stopping    bool
 
 	// Of one turn, kept for the next to use again.
@@ -236,7 +236,9 @@ func (l *loop) fire(t timer) {
 	case sessionTimer:
 		l.checkSession(t.slot, c)
 	case leaveTimer:
-		l.checkLeave(t.slot, c)
+		l.askToLeave(t.slot, c)
+	case deadlineTimer:
+		l.checkLeft(t.slot, c)
 	}
 }
 

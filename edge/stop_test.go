@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,13 +21,15 @@ import (
 
 func TestDrain_AsksAndThenCloses(t *testing.T) {
 	c := newCluster(t)
-	const grace = 700 * time.Millisecond
-	n := c.edge(func(cfg *edge.Config) { cfg.Loops, cfg.DrainWindow, cfg.DrainGrace = 1, 300*time.Millisecond, grace })
+	const each = 400 * time.Millisecond // what a client is given after it was asked, which is within the window
+	n := c.edge(func(cfg *edge.Config) {
+		cfg.Loops, cfg.DrainWindow, cfg.DrainGrace = 1, 300*time.Millisecond, 300*time.Millisecond+each
+	})
 	client := n.dial()
 	client.subscribe("orders.*")
 	start := time.Now()
 	n.end()
-	client.expect(`{"type":"going_away","timestamp":T,"payload":{"reason":"draining","reconnect_ms":[0,300],"deadline_ms":700}}`)
+	client.expect(`{"type":"going_away","timestamp":T,"payload":{"reason":"draining","reconnect_ms":[0,200],"deadline_ms":400}}`)
 	if got := strings.Join(n.Ready(), " "); !strings.Contains(got, "draining") {
 		t.Errorf("ready: %q", got)
 	}
@@ -37,12 +40,86 @@ func TestDrain_AsksAndThenCloses(t *testing.T) {
 	refused(t, r, 503, wire.Unavailable)
 	client.data(at("orders.a", c.publish("orders.a", `2`)))
 	client.closed(wire.CloseDraining)
-	if took := time.Since(start); took < grace || took > grace+3*time.Second {
+	if took := time.Since(start); took < each || took > each+3*time.Second {
 		t.Errorf("closed after %v", took)
 	}
 	n.stop()
 	if n.err != nil {
 		t.Errorf("Run: %v", n.err)
+	}
+}
+
+// Load balancers ask every few seconds whether an edge is ready. Until they have heard that it is not, it takes in whom they send.
+func TestDrain_WaitsForLoadBalancersFirst(t *testing.T) {
+	c := newCluster(t)
+	const wait = 700 * time.Millisecond
+	n := c.edge(func(cfg *edge.Config) { cfg.DrainWait, cfg.DrainGrace = wait, time.Minute })
+	before := n.dial()
+	before.subscribe("orders.*")
+	start := time.Now()
+	n.end()
+	eventually(t, "it says that it is not ready", func() bool { return len(n.Ready()) > 0 })
+	late := n.dial()
+	late.subscribe("orders.*")
+	last := at("orders.a", c.publish("orders.a", `1`))
+	late.data(last)
+	page, err := http.Get("http://" + n.host + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Body.Close()
+	if page.StatusCode != http.StatusNotFound || !page.Close {
+		t.Errorf("a page was answered with %s, and its connection is kept: %v", page.Status, !page.Close)
+	}
+	before.data(last)
+	for _, client := range both(before, late) {
+		if m := client.next(); m.Type != "going_away" {
+			t.Fatalf("got %s", m.text)
+		}
+		client.conn.CloseNow()
+	}
+	if took := time.Since(start); took < wait {
+		t.Errorf("asked to leave after %v", took)
+	}
+	n.stop()
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %v to stop although all had left", took)
+	}
+}
+
+// Clients are asked one after the other, so that they arrive elsewhere spread out; each has the same time, so that who stays is
+// closed at a deadline of its own.
+func TestDrain_AsksOneByOne(t *testing.T) {
+	c := newCluster(t)
+	const window, each = 1200 * time.Millisecond, 400 * time.Millisecond
+	n := c.edge(func(cfg *edge.Config) { cfg.Loops, cfg.DrainWindow, cfg.DrainGrace = 2, window, window+each })
+	clients := make([]*client, 20)
+	for i := range clients {
+		clients[i] = n.dial()
+	}
+	n.end()
+	var asked, closed []time.Time
+	for _, client := range clients {
+		m := client.next()
+		if p := payload[wire.GoingAwayPayload](t, m); m.Type != "going_away" || p.DeadlineMS != each.Milliseconds() {
+			t.Fatalf("got %s", m.text)
+		}
+		asked = append(asked, time.UnixMilli(m.Timestamp))
+	}
+	for i, client := range clients {
+		client.closed(wire.CloseDraining)
+		closed = append(closed, client.ended)
+		if given := client.ended.Sub(asked[i]); given < each {
+			t.Errorf("client %d was asked to leave and closed after %v", i, given)
+		}
+	}
+	for what, times := range map[string][]time.Time{"asked": asked, "closed": closed} {
+		slices.SortFunc(times, time.Time.Compare)
+		first, last := times[0], times[len(times)-1]
+		early := slices.IndexFunc(times, func(at time.Time) bool { return at.Sub(first) > last.Sub(first)/2 })
+		if last.Sub(first) < window/2 || early < len(clients)/4 || early > len(clients)*3/4 {
+			t.Errorf("all %d were %s within %v, %d of them in the first half of it", len(clients), what, last.Sub(first), early)
+		}
 	}
 }
 

@@ -111,7 +111,7 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 		return 0
 	}
 	head := data[:end+4]
-	if l.draining != nil { // the HTTP server takes nothing any more either
+	if l.draining { // the HTTP server takes nothing any more either
 		l.refuse(slot, c, refusalDraining)
 		return 0
 	}
@@ -166,7 +166,7 @@ func (l *loop) admit(slot uint32, c *conn, head []byte) {
 		switch {
 		case err != nil:
 			l.refuse(slot, c, l.node.cfg.tokenRefusal(err))
-		case l.draining != nil:
+		case l.draining:
 			l.refuse(slot, c, refusalDraining)
 		default:
 			c.session = &session{Session: s}

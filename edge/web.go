@@ -40,6 +40,9 @@ func (w *web) run() error {
 	return nil
 }
 
+// hangUp has each answer from now on be the last of its connection: who asks again reaches another node.
+func (w *web) hangUp() { w.server.SetKeepAlivesEnabled(false) }
+
 // stop lets requests under way end within a grace.
 func (w *web) stop(grace time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)

@@ -28,7 +28,8 @@ const (
 	pendingTimer                    // a subscribe still waits for NATS
 	closeTimer                      // the other side has had time to answer a close
 	sessionTimer                    // a session is to be looked at that ends some time
-	leaveTimer                      // this connection's turn to be asked to leave, or its deadline
+	leaveTimer                      // this connection's turn to be asked to leave
+	deadlineTimer                   // the time is over that it was given for that
 )
 
 // wheel is a loop's timing wheel.

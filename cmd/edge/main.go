@@ -27,7 +27,8 @@ Every setting has a key in a YAML file (--config; --print-config shows all of th
 environment: limits.connections is TIDINGS_LIMITS_CONNECTIONS. Flags win over the environment, that over the file.
 
 The operator's port (--admin) has /livez, /readyz with reasons, and /metrics for Prometheus.
-SIGTERM hands the clients over to other edges and ends; a second one ends at once.
+SIGTERM has load balancers notice first (drain_wait), then hands the clients over to other edges and ends; a second one ends
+at once.
 
 ` + daemon.ExitCodes,
 		Example: `  edge --nats nats://nats-0:4222,nats://nats-1:4222 --listen :8080 --admin :8081

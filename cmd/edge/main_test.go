@@ -18,6 +18,7 @@ var admin = regexp.MustCompile(`"msg":"started","admin":"([^"]+)"`)
 func TestEdge_LiveWithoutNATSReadyWithIt(t *testing.T) {
 	nats := bustest.New(t)
 	nats.Stop()
+	t.Setenv("TIDINGS_DRAIN_WAIT", "0s")
 	edge := daemontest.Start(t, run, "edge", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", nats.URL())
 	address := "http://" + edge.Await(edge.Stderr, admin)
 
@@ -35,6 +36,7 @@ func TestEdge_LiveWithoutNATSReadyWithIt(t *testing.T) {
 }
 
 func TestEdge_SaysThatItIsOpen(t *testing.T) {
+	t.Setenv("TIDINGS_DRAIN_WAIT", "0s")
 	edge := daemontest.Start(t, run, "edge", "--listen", ":0", "--admin", "127.0.0.1:0", "--nats", bustest.New(t).URL())
 	daemontest.AwaitStatus(t, "http://"+edge.Await(edge.Stderr, admin)+"/readyz", 200)
 	edge.Await(edge.Stderr, regexp.MustCompile(`"level":"WARN","msg":"(auth is none.*WHOEVER REACHES IT MAY SUBSCRIBE TO EVERYTHING)`))

@@ -98,6 +98,35 @@ func TestEdge_KilledCostsAClientNothing(t *testing.T) {
 	}
 }
 
+// An edge that is told to stop is not ready at once, and takes in whom load balancers still send; a second signal ends it at once.
+func TestEdge_StoppingWaitsForLoadBalancers(t *testing.T) {
+	t.Parallel()
+	server := bustest.New(t)
+	e := launchEdge(t, server, []string{"TIDINGS_DRAIN_WAIT=10m"})
+	first := dial(t, e.socket)
+	first.subscribe("demo.numbers")
+	e.signal(syscall.SIGTERM)
+	eventually(t, "/readyz to say no", patience, func() error {
+		if status, body := get(t, e.admin+"/readyz"); status != 503 {
+			return errors.New(body)
+		}
+		return nil
+	})
+	late := dial(t, e.socket)
+	late.subscribe("demo.numbers")
+	publish(t, line(t, server), "demo.numbers", `{"n":1}`)
+	for _, s := range []*socket{first, late} {
+		s.await("demo.numbers", "number 1", atLeast(t, 1))
+	}
+	if away := first.of("going_away"); len(away) > 0 {
+		t.Errorf("asked to leave before load balancers could notice: %v", away)
+	}
+	e.signal(syscall.SIGTERM)
+	if code := e.exit(); code != 143 {
+		t.Errorf("ended with %d", code)
+	}
+}
+
 // A draining edge tells its clients to go, delivers until they have, and is gone when they are.
 func TestEdge_DrainedHandsItsClientsOver(t *testing.T) {
 	t.Parallel()

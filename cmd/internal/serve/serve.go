@@ -53,6 +53,7 @@ func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, reg
 		SlowTimeout:      config.SlowTimeout,
 		Linger:           config.Linger,
 		Gather:           gather(config.Gather),
+		DrainWait:        config.DrainWait,
 		DrainWindow:      config.DrainWindow,
 		DrainGrace:       config.DrainGrace,
 		MaxAge:           config.MaxAge,
