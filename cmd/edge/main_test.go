@@ -25,7 +25,7 @@ func TestEdge_LiveWithoutNATSReadyWithIt(t *testing.T) {
 	if code, _ := daemontest.Get(t, address+"/livez"); code != 200 {
 		t.Errorf("/livez without NATS: %d", code)
 	}
-	if body := daemontest.AwaitStatus(t, address+"/readyz", 503); !strings.Contains(body, `"reasons":["nats: `) {
+	if body := daemontest.AwaitStatus(t, address+"/readyz", 503); !strings.Contains(body, `"nats: `) {
 		t.Errorf("/readyz without NATS: %s", body)
 	}
 	nats.Restart()
