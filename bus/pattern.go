@@ -22,6 +22,17 @@ func (p Pattern) IsTopic() bool {
 	return strings.IndexByte(string(p), '*') < 0 && !strings.HasSuffix(string(p), ">")
 }
 
+// Literals is the number of tokens that are spelt out: the more, the fewer topics match.
+func (p Pattern) Literals() int {
+	n := 0
+	for token := range strings.SplitSeq(string(p), ".") {
+		if token != "*" && token != ">" {
+			n++
+		}
+	}
+	return n
+}
+
 // Matches tells whether t is one of the pattern's topics.
 func (p Pattern) Matches(t Topic) bool {
 	return covers(string(p), string(t))

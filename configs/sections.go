@@ -56,15 +56,24 @@ type Serving struct {
 
 // Limits bound what clients can make an edge hold.
 type Limits struct {
-	Connections   int   `yaml:"connections"`
-	Subscriptions int   `yaml:"subscriptions"`
-	MessageBytes  Bytes `yaml:"message_bytes"`
-	HeaderBytes   Bytes `yaml:"header_bytes"`
-	Headers       int   `yaml:"headers"`
-	Replay        int   `yaml:"replay"`
-	BadRequests   int   `yaml:"bad_requests"`
-	Recent        int   `yaml:"recent"`
-	RecentBytes   Bytes `yaml:"recent_bytes"`
+	Connections           int   `yaml:"connections"`
+	ConnectionsPerAddress int   `yaml:"connections_per_address"`
+	HandshakesPerSecond   int   `yaml:"handshakes_per_second"`
+	HandshakesPerAddress  int   `yaml:"handshakes_per_address"`
+	EventStreams          int   `yaml:"event_streams"`
+	HeaderBytes           Bytes `yaml:"header_bytes"`
+	Headers               int   `yaml:"headers"`
+	MessagesPerSecond     int   `yaml:"messages_per_second"`
+	MessageBytes          Bytes `yaml:"message_bytes"`
+	SubscribesPerSecond   int   `yaml:"subscribes_per_second"`
+	Subscriptions         int   `yaml:"subscriptions"`
+	PatternLiterals       int   `yaml:"pattern_literals"`
+	Replay                int   `yaml:"replay"`
+	PingsPerSecond        int   `yaml:"pings_per_second"`
+	RefreshesPerSecond    int   `yaml:"refreshes_per_second"`
+	BadRequests           int   `yaml:"bad_requests"`
+	Recent                int   `yaml:"recent"`
+	RecentBytes           Bytes `yaml:"recent_bytes"`
 }
 
 // Reading is what a publisher reads, and how often.

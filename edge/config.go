@@ -61,15 +61,29 @@ type Verifier interface {
 
 // Limits bound what clients can make an edge hold. A zero field means its default.
 type Limits struct {
-	Connections   int // open at once; default 100,000
-	Subscriptions int // patterns per connection; default 128
-	MessageBytes  int // of one message from a client, over all of its fragments; default 64 KiB
-	HeaderBytes   int // of an upgrade request; default 8 KiB
-	Headers       int // header lines of an upgrade request; default 64
-	Replay        int // messages that one subscribe brings back from the stream, over all of its patterns; default 10,000
-	BadRequests   int // within a minute, before a connection is closed; default 10
-	Recent        int // messages of a pattern kept for slow and returning clients, per loop; default 256
-	RecentBytes   int // and their bytes, per loop and over all patterns; default 64 MiB
+	// Of all clients, and of one address: an IPv6 /64 counts as one, loopback and trusted proxies are not limited.
+	Connections           int // open at once; default 100,000
+	ConnectionsPerAddress int // open at once; default 20,000
+	HandshakesPerSecond   int // new connections, and as many at once; default 10,000
+	HandshakesPerAddress  int // a second, new connections and HTTP requests for topics, and ten times as many at once; default 1,000
+	EventStreams          int // streams of server-sent events open at once; default 1,000
+
+	// Of one connection. The rates are per second, with what ten seconds allow at once.
+	HeaderBytes         int // of an upgrade request; default 8 KiB
+	Headers             int // header lines of an upgrade request; default 64
+	MessagesPerSecond   int // requests; default 100
+	MessageBytes        int // of one message from a client, over all of its fragments; default 64 KiB
+	SubscribesPerSecond int // patterns taken up, with Subscriptions of them at once at least; default 50
+	Subscriptions       int // patterns held; default 128
+	PatternLiterals     int // tokens that a pattern has to spell out: 1 refuses "*" and ">"; default 0
+	Replay              int // messages that one subscribe brings back from the stream, over all of its patterns; default 10,000
+	PingsPerSecond      int // pings, and other frames that say nothing; default 10
+	RefreshesPerSecond  int // tokens sent anew; default 1
+	BadRequests         int // within a minute, before a connection is closed; default 10
+
+	// What a loop keeps for slow and returning clients.
+	Recent      int // messages of a pattern; default 256
+	RecentBytes int // and their bytes, over all patterns; default 64 MiB
 }
 
 func (c Config) withDefaults() Config {
@@ -89,11 +103,19 @@ func (c Config) withDefaults() Config {
 	def(&c.Loops, runtime.GOMAXPROCS(0))
 	def(&c.SendBuffer, 128<<10)
 	def(&c.Limits.Connections, 100_000)
-	def(&c.Limits.Subscriptions, 128)
-	def(&c.Limits.MessageBytes, 64<<10)
+	def(&c.Limits.ConnectionsPerAddress, 20_000)
+	def(&c.Limits.HandshakesPerSecond, 10_000)
+	def(&c.Limits.HandshakesPerAddress, 1000)
+	def(&c.Limits.EventStreams, 1000)
 	def(&c.Limits.HeaderBytes, 8<<10)
 	def(&c.Limits.Headers, 64)
+	def(&c.Limits.MessagesPerSecond, 100)
+	def(&c.Limits.MessageBytes, 64<<10)
+	def(&c.Limits.SubscribesPerSecond, 50)
+	def(&c.Limits.Subscriptions, 128)
 	def(&c.Limits.Replay, 10_000)
+	def(&c.Limits.PingsPerSecond, 10)
+	def(&c.Limits.RefreshesPerSecond, 1)
 	def(&c.Limits.BadRequests, 10)
 	def(&c.Limits.Recent, 256)
 	def(&c.Limits.RecentBytes, 64<<20)
@@ -112,6 +134,9 @@ func def[T comparable](field *T, value T) {
 		*field = value
 	}
 }
+
+// rateMax is the highest rate that can be asked for, per second: what is above it is no limit any more.
+const rateMax = 1_000_000
 
 // maxLoops is the number of bits in an interest's set of loops.
 const maxLoops = 64
@@ -165,11 +190,20 @@ func (c Config) Validate() error {
 		{"Loops", c.Loops, 1, maxLoops},
 		{"SendBuffer", c.SendBuffer, 4 << 10, 64 << 20},
 		{"Limits.Connections", c.Limits.Connections, 1, 1 << 24},
-		{"Limits.Subscriptions", c.Limits.Subscriptions, 1, 1 << 14},
-		{"Limits.MessageBytes", c.Limits.MessageBytes, 128, 16 << 20},
+		{"Limits.ConnectionsPerAddress", c.Limits.ConnectionsPerAddress, 1, 1 << 24},
+		{"Limits.HandshakesPerSecond", c.Limits.HandshakesPerSecond, 1, rateMax},
+		{"Limits.HandshakesPerAddress", c.Limits.HandshakesPerAddress, 1, rateMax},
+		{"Limits.EventStreams", c.Limits.EventStreams, 1, 1 << 24},
 		{"Limits.HeaderBytes", c.Limits.HeaderBytes, 512, 1 << 20},
 		{"Limits.Headers", c.Limits.Headers, 8, 1 << 12},
+		{"Limits.MessagesPerSecond", c.Limits.MessagesPerSecond, 1, rateMax},
+		{"Limits.MessageBytes", c.Limits.MessageBytes, 128, 16 << 20},
+		{"Limits.SubscribesPerSecond", c.Limits.SubscribesPerSecond, 1, rateMax},
+		{"Limits.Subscriptions", c.Limits.Subscriptions, 1, 1 << 14},
+		{"Limits.PatternLiterals", c.Limits.PatternLiterals, 0, 16},
 		{"Limits.Replay", c.Limits.Replay, 1, 1 << 20},
+		{"Limits.PingsPerSecond", c.Limits.PingsPerSecond, 1, rateMax},
+		{"Limits.RefreshesPerSecond", c.Limits.RefreshesPerSecond, 1, rateMax},
 		{"Limits.BadRequests", c.Limits.BadRequests, 1, 1 << 20},
 		{"Limits.Recent", c.Limits.Recent, 1, 1 << 16},
 		{"Limits.RecentBytes", c.Limits.RecentBytes, 1 << 10, 1 << 40},

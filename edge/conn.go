@@ -37,6 +37,7 @@ type conn struct {
 	lag     *lag     // what its socket could not take
 	pace    *pace    // interval_ms of some of its subs
 	faults  *faults  // bad requests of late
+	spent   *spent   // its rates, of late
 }
 
 type connState uint8

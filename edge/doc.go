@@ -10,8 +10,10 @@
 //
 // # The way of a request
 //
-// A readable socket is read into the loop's buffer. A new connection says first what it is (upgrade.go): a WebSocket, or
-// anything else, which goes on to net/http (web.go, http.go, events.go). Frames are taken apart (read.go), requests
+// A connection is let in or not by what all of them and its address have (door.go, account.go, rate.go). A readable socket is read
+// into the loop's buffer. A new connection says first what it is (upgrade.go), from which page (origin.go) and, behind a proxy, for whom
+// (proxies.go): a WebSocket, or anything else, which goes on to net/http (web.go, http.go, events.go). How often a connection may ask
+// for something is in limit.go. Frames are taken apart (read.go), requests
 // answered (request.go, subscribe.go). A pattern that the loop does not hold yet is asked of the hub (feed.go), which subscribes
 // to it at NATS and reads the last message of each of its topics (interest.go); the subscribe waits for
 // that, and nothing else of its connection is looked at meanwhile.
@@ -63,7 +65,11 @@
 //   - An edge that stops loses nobody: it is not ready at once, takes in whom load balancers still send, and parts with its
 //     clients one by one (TestDrain_WaitsForLoadBalancersFirst, TestDrain_AsksOneByOne, TestDrain_AsksAndThenCloses). One that
 //     joined later fills up (TestOldConnection_IsAskedToMoveOn).
-//   - What clients can make grow is bounded (TestPatternsLeftBehind_DoNotAddUp and config.go: Limits).
+//   - What clients can make grow, or ask for, is bounded, each bound counts itself, and LIMITS.md says of each what happens
+//     (TestLimit_*, TestLimitsPage_SaysWhatIs, TestPatternsLeftBehind_DoNotAddUp); of an address nothing is kept that is not
+//     needed (TestDoor_ForgetsWhoLeft).
+//   - A page of another site is not let in, also behind a proxy (TestOrigins_*, FuzzOrigins), and nobody but a trusted proxy says who
+//     a client is (TestProxies_*, FuzzForwarded).
 //   - Bad input ends or fails the connection that sent it and no other (TestBadFrames_HurtNobodyElse).
 //   - An idle connection has no goroutine (TestIdleConnections_NeedNoGoroutine), a delivery no allocation
 //     (TestFanout_AllocatesNothing).

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tidings/edge/auth"
 	"tidings/edge/poll"
+	"tidings/edge/wire"
 )
 
 // Edge is a node: it holds clients' connections and relays to each what it subscribed to.
@@ -28,9 +31,12 @@ type Edge struct {
 	proxies  proxies
 	desk     *desk    // verifies tokens; nil: the edge is open
 	anyone   *session // of all connections of an open edge
+	door     *door
+	rates    rates
 
 	// Any goroutine.
 	connections atomic.Int64
+	streams     atomic.Int64 // of server-sent events
 	running     atomic.Bool
 	stopping    atomic.Bool
 }
@@ -46,6 +52,7 @@ func New(cfg Config) (*Edge, error) {
 	if !cfg.Open {
 		e.desk = newDesk(cfg.Verifier, cfg.HandshakeTimeout, e.metrics, e.log)
 	}
+	e.door, e.rates = newDoor(&e.cfg.Limits, e.proxies, e.metrics), newRates(&e.cfg.Limits)
 	e.hub = newHub(cfg.Bus, e.log, e.metrics)
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)
@@ -163,11 +170,11 @@ func (e *Edge) accept() error {
 			return fmt.Errorf("accept: %w", err)
 		}
 		shares := make([][]poll.Accepted, len(e.loops))
+		now := time.Now()
 		for _, a := range batch[:n] {
-			if e.connections.Add(1) > int64(e.cfg.Limits.Connections) {
-				e.connections.Add(-1)
-				e.metrics.handshakes[handshakeFull].Inc()
-				a.Refuse()
+			if r := e.enter(a.Peer(), now); r != nil {
+				e.metrics.handshakes[r.result].Inc()
+				e.listener.Refuse(a, r.response())
 				continue
 			}
 			shares[next] = append(shares[next], a)
@@ -179,6 +186,35 @@ func (e *Edge) accept() error {
 			}
 		}
 	}
+}
+
+// enter counts a connection in, unless there is no place for it; left counts it out.
+func (e *Edge) enter(peer netip.Addr, now time.Time) *refusal {
+	if r := e.door.knock(peer, now); r != nil {
+		return r
+	}
+	if r := e.hold(); r != nil {
+		e.door.leave(peer)
+		return r
+	}
+	return nil
+}
+
+// hold counts one more connection, of whomever.
+func (e *Edge) hold() *refusal {
+	if e.connections.Add(1) <= int64(e.cfg.Limits.Connections) {
+		return nil
+	}
+	e.connections.Add(-1)
+	e.metrics.limited[limitConnections].Inc()
+	return &refusal{status: http.StatusServiceUnavailable, code: wire.Unavailable, result: handshakeFull, headers: retryAfter(placeWait),
+		message: "this node is full; try again in a moment or elsewhere"}
+}
+
+// left counts a connection out.
+func (e *Edge) left(client netip.Addr) {
+	e.connections.Add(-1)
+	e.door.leave(client)
 }
 
 func (e *Edge) closeLoops() {

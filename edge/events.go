@@ -42,11 +42,12 @@ func (e *Edge) events(w http.ResponseWriter, r *http.Request) {
 		}
 		request.Topics = append(request.Topics, want)
 	}
-	if e.connections.Add(1) > int64(e.cfg.Limits.Connections) {
-		e.connections.Add(-1)
-		refuseHTTP(w, wire.Unavailable, "this node is full; try again in a moment or elsewhere")
+	end, refused := e.beginStream(r)
+	if refused != nil {
+		refused.to(w)
 		return
 	}
+	defer end()
 	near, far := net.Pipe()
 	defer near.Close()
 	l := e.loops[int(e.connections.Load())%len(e.loops)]
@@ -66,6 +67,37 @@ func (e *Edge) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.copy()
+}
+
+// beginStream finds a place for a stream of events; end gives it back. The connection to the loop counts as one of the edge's, and is
+// counted out by that. A client that came directly was counted when it connected; one that a proxy forwards is now.
+func (e *Edge) beginStream(r *http.Request) (end func(), refused *refusal) {
+	if e.streams.Add(1) > int64(e.cfg.Limits.EventStreams) {
+		e.streams.Add(-1)
+		e.metrics.limited[limitEventStreams].Inc()
+		return nil, &refusal{status: http.StatusServiceUnavailable, code: wire.Unavailable, headers: retryAfter(placeWait),
+			message: "this node has no place for another stream of events; try again in a moment or elsewhere, or open a WebSocket"}
+	}
+	client, _ := e.proxies.sender(r)
+	direct := e.proxies.peer(r) == client
+	if !direct {
+		refused = e.door.count(client, time.Now())
+	}
+	if refused == nil {
+		if refused = e.hold(); refused != nil && !direct {
+			e.door.leave(client)
+		}
+	}
+	if refused != nil {
+		e.streams.Add(-1)
+		return nil, refused
+	}
+	return func() {
+		e.streams.Add(-1)
+		if !direct {
+			e.door.leave(client)
+		}
+	}, nil
 }
 
 // eventStream is one stream of events.

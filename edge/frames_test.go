@@ -241,7 +241,7 @@ func TestAfterAClose_NothingMoreIsHeard(t *testing.T) {
 }
 
 func TestFragments_CostNoMoreThanTheirMessage(t *testing.T) {
-	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.MessageBytes = 1024 })
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.MessageBytes, cfg.Limits.PingsPerSecond = 1024, 10_000 })
 	p := n.peer(0)
 	// Empty ones may go on for ever, since they make nothing grow.
 	var many []byte

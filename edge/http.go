@@ -30,7 +30,7 @@ func refuseHTTP(w http.ResponseWriter, code wire.Code, message string) {
 	body := wire.AppendRefusal(nil, code, message)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	if code == wire.Unavailable || code == wire.TooManyRequests {
+	if (code == wire.Unavailable || code == wire.TooManyRequests) && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "5")
 	}
 	w.WriteHeader(code.Status())
@@ -39,7 +39,11 @@ func refuseHTTP(w http.ResponseWriter, code wire.Code, message string) {
 
 // asked reads who asks for which topics, and whether they may; false: the request has been refused.
 func (e *Edge) asked(w http.ResponseWriter, r *http.Request) (*auth.Session, []bus.Pattern, bool) {
-	_, host := e.proxies.sender(r)
+	client, host := e.proxies.sender(r)
+	if refused := e.door.ask(client, time.Now()); refused != nil {
+		refused.to(w)
+		return nil, nil, false
+	}
 	if !e.origins.allow(r.Header.Get("Origin"), host) {
 		refuseHTTP(w, wire.ForbiddenOrigin, originAdvice)
 		return nil, nil, false
@@ -65,6 +69,10 @@ func (e *Edge) asked(w http.ResponseWriter, r *http.Request) (*auth.Session, []b
 	}
 	if i := who.lacks(list); i >= 0 {
 		refuseHTTP(w, wire.Forbidden, forbidden(i, list[i]).Message)
+		return nil, nil, false
+	}
+	if p, ok := e.tooWide(list); ok {
+		refuseHTTP(w, wire.BadRequest, e.widthAdvice(p))
 		return nil, nil, false
 	}
 	return who.Session, list, true

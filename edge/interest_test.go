@@ -135,7 +135,9 @@ func TestCoveredPatterns_HaveNoSubscriptionOfTheirOwn(t *testing.T) {
 
 // A client that goes on to ever new patterns leaves only so many of them behind, however long they may linger.
 func TestPatternsLeftBehind_DoNotAddUp(t *testing.T) {
-	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Loops, cfg.Linger = 1, time.Hour })
+	n := newCluster(t).edge(func(cfg *edge.Config) {
+		cfg.Loops, cfg.Linger, cfg.Limits.SubscribesPerSecond = 1, time.Hour, 1000
+	})
 	client := n.dial()
 	const batches, each = 40, 100
 	for b := range batches {

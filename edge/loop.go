@@ -178,7 +178,7 @@ func (l *loop) take(a poll.Accepted, who *auth.Session, onePosition bool) {
 		l.log.Error("take a connection", "error", err)
 		a.Close()
 		l.conns.put(slot)
-		l.node.connections.Add(-1)
+		l.node.left(a.Peer())
 		return
 	}
 	c.sock, c.client, c.state, c.armed, c.onePosition = sock, a.Peer(), greeting, poll.Readable, onePosition
@@ -214,6 +214,7 @@ func (l *loop) fire(t timer) {
 		case c.pending != nil:
 			l.refuse(t.slot, c, l.node.cfg.tokenRefusal(auth.ErrUnavailable))
 		default:
+			l.node.metrics.limited[limitHandshakeTimeout].Inc()
 			l.refuse(t.slot, c, refusal{status: http.StatusRequestTimeout, code: wire.BadRequest, result: handshakeTimeout,
 				message: "the request took too long; send it at once"})
 		}
@@ -252,6 +253,7 @@ func (l *loop) heartbeat(slot uint32, c *conn) {
 		return
 	}
 	l.beat(slot, c, l.node.cfg.Heartbeat)
+	l.forgive(c)
 	if c.lag != nil {
 		return // its socket takes nothing, which slow_timeout watches
 	}
@@ -390,6 +392,6 @@ func (l *loop) drop(slot uint32, c *conn, code wire.CloseCode) {
 		l.node.hub.deflating.Add(-1)
 	}
 	c.sock.Close()
+	l.node.left(c.client)
 	l.conns.put(slot)
-	l.node.connections.Add(-1)
 }

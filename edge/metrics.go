@@ -17,6 +17,7 @@ const (
 	handshakeOrigin       handshake = "origin"       // a page of another site
 	handshakeUnauthorized handshake = "unauthorized" // no token, or not a valid one
 	handshakeNoKeys       handshake = "no_keys"      // a token that could not be verified for want of keys, or of time
+	handshakeLimited      handshake = "limited"      // too many, or too often, also of one address
 	handshakeFull         handshake = "full"         // no place
 	handshakeDraining     handshake = "draining"     // the edge is being stopped
 	handshakeTimeout      handshake = "timeout"      // not complete in time
@@ -25,7 +26,7 @@ const (
 )
 
 var handshakes = []handshake{handshakeOK, handshakeBad, handshakeOrigin, handshakeUnauthorized, handshakeNoKeys,
-	handshakeFull, handshakeDraining, handshakeTimeout, handshakeAborted, handshakeHTTP}
+	handshakeLimited, handshakeFull, handshakeDraining, handshakeTimeout, handshakeAborted, handshakeHTTP}
 
 // Close codes that no frame carries (RFC 6455 §7.4.1).
 const (
@@ -44,6 +45,7 @@ type metrics struct {
 	closes        map[wire.CloseCode]prometheus.Counter
 	otherCloses   prometheus.Counter
 	errors        map[wire.Code]prometheus.Counter
+	limited       map[limit]prometheus.Counter
 	gaps          map[wire.GapReason]prometheus.Counter
 	tokens        map[judgement]prometheus.Counter
 
@@ -144,6 +146,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		handshakes: map[handshake]prometheus.Counter{},
 		closes:     map[wire.CloseCode]prometheus.Counter{},
 		errors:     map[wire.Code]prometheus.Counter{},
+		limited:    map[limit]prometheus.Counter{},
 		gaps:       map[wire.GapReason]prometheus.Counter{},
 		tokens:     map[judgement]prometheus.Counter{},
 	}
@@ -162,6 +165,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	v = vec("errors_total", "Errors sent to clients, by code.", "code")
 	for _, c := range wire.Codes {
 		m.errors[c] = v.WithLabelValues(string(c))
+	}
+	v = vec("limited_total", "Times that a limit struck, by its key in the configuration.", "limit")
+	for _, l := range limits {
+		m.limited[l] = v.WithLabelValues(string(l))
 	}
 	v = vec("gaps_total", "Gaps told to clients, by reason.", "reason")
 	for _, g := range wire.GapReasons {

@@ -108,10 +108,15 @@ func (f *forwarded) host() string {
 	return ""
 }
 
+// peer is the address that a request came from, be it a proxy's.
+func (proxies) peer(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return peer.Addr().Unmap()
+}
+
 // sender is where an HTTP request comes from: the client's address, and the host that it asked for.
 func (p proxies) sender(r *http.Request) (client netip.Addr, host string) {
-	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
-	client, host = peer.Addr().Unmap(), r.Host
+	client, host = p.peer(r), r.Host
 	if !p.trust(client) {
 		return client, host
 	}

@@ -159,6 +159,7 @@ func (l *loop) frame(slot uint32, c *conn, data []byte) int {
 		size += int64(len(c.input.message))
 	}
 	if size < 0 || size > int64(l.node.cfg.Limits.MessageBytes) {
+		l.node.metrics.limited[limitMessageBytes].Inc()
 		l.giveUpOn(slot, c, wire.CloseTooBig, "message too big")
 		return 0
 	}
@@ -185,6 +186,9 @@ func (l *loop) frame(slot uint32, c *conn, data []byte) int {
 		in.fragment, in.binary, in.deflated = true, h.OpCode == ws.OpBinary, deflated
 	}
 	in.message = append(in.message, payload...)
+	if h.Length == 0 && !h.Fin { // a message may be as long as it likes in these
+		l.over(slot, c, limitPings, 1, 0)
+	}
 	if h.Fin {
 		message := in.message
 		in.fragment, in.message = false, nil
@@ -204,9 +208,14 @@ func (l *loop) control(slot uint32, c *conn, op ws.OpCode, payload []byte) {
 	switch {
 	case c.state == closing && op != ws.OpClose:
 	case op == ws.OpPong:
+		if c.unanswered == 0 { // nobody asked
+			l.over(slot, c, limitPings, 1, 0)
+		}
 		c.unanswered = 0
 	case op == ws.OpPing:
-		l.pong(slot, c, payload)
+		if !l.over(slot, c, limitPings, 1, 0) {
+			l.pong(slot, c, payload)
+		}
 	case op == ws.OpClose:
 		code, reason := ws.ParseCloseFrameData(payload)
 		if len(payload) > 0 {
@@ -253,6 +262,7 @@ func (l *loop) message(slot uint32, c *conn, payload []byte, binary, deflated bo
 		var err error
 		switch payload, err = l.inflate.inflate(payload, l.node.cfg.Limits.MessageBytes); {
 		case errors.Is(err, errInflatedTooBig):
+			l.node.metrics.limited[limitMessageBytes].Inc()
 			l.giveUpOn(slot, c, wire.CloseTooBig, "message too big")
 			return
 		case err != nil:

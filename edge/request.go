@@ -12,6 +12,9 @@ import (
 // request handles one request of a client.
 func (l *loop) request(slot uint32, c *conn, text []byte) {
 	r, err := wire.ParseRequest(text)
+	if l.over(slot, c, limitMessages, 1, r.ID) {
+		return
+	}
 	if err != nil {
 		l.bad(slot, c, r.ID, err)
 		return
@@ -26,7 +29,9 @@ func (l *loop) request(slot uint32, c *conn, text []byte) {
 	case wire.DoAction:
 		l.fail(slot, c, r.ID, &wire.Error{Code: wire.Disabled, Message: "actions are not switched on at this edge"})
 	case wire.Refresh:
-		l.refresh(slot, c, r)
+		if !l.over(slot, c, limitRefreshes, 1, r.ID) {
+			l.refresh(slot, c, r)
+		}
 	}
 }
 
@@ -41,6 +46,7 @@ func (l *loop) bad(slot uint32, c *conn, id uint64, e *wire.Error) {
 	c.faults.n++
 	l.fail(slot, c, id, e)
 	if c.faults.n >= l.node.cfg.Limits.BadRequests {
+		l.node.metrics.limited[limitBadRequests].Inc()
 		l.shut(slot, c, wire.CloseTooManyBad, "too many bad requests")
 	}
 }

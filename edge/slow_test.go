@@ -209,7 +209,7 @@ func TestSlowClient_IsToldWhatIsGone(t *testing.T) {
 
 func TestSlowClient_GetsEveryAnswer(t *testing.T) {
 	c := newCluster(t)
-	n := c.edge(small)
+	n := c.edge(small, func(cfg *edge.Config) { cfg.Limits.MessagesPerSecond, cfg.Limits.PingsPerSecond = 1_000_000, 1_000_000 })
 	slow := n.peer(4096)
 	slow.subscribe(1, "metrics.*")
 	c.flood(4, 0, 50, "metrics.a")

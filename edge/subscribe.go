@@ -45,6 +45,10 @@ func (l *loop) subscribe(slot uint32, c *conn, r wire.Request) {
 		l.fail(slot, c, r.ID, forbidden(i, list[i]))
 		return
 	}
+	if p, ok := l.node.tooWide(list); ok {
+		l.fail(slot, c, r.ID, &wire.Error{Code: wire.LimitExceeded, Message: l.node.widthAdvice(p)})
+		return
+	}
 	p := &pending{conn: ref{slot, c.gen}, id: r.ID, wants: make([]want, len(list)), since: l.now}
 	added := map[bus.Pattern]bool{}
 	for i, pattern := range list {
@@ -55,8 +59,12 @@ func (l *loop) subscribe(slot uint32, c *conn, r wire.Request) {
 		}
 	}
 	if most := l.node.cfg.Limits.Subscriptions; len(c.subs)+len(added) > most {
+		l.node.metrics.limited[limitSubscriptions].Inc()
 		l.fail(slot, c, r.ID, &wire.Error{Code: wire.LimitExceeded,
 			Message: fmt.Sprintf("a connection may hold %d patterns; unsubscribe some, or use wider ones", most)})
+		return
+	}
+	if len(added) > 0 && l.over(slot, c, limitSubscribes, len(added), r.ID) {
 		return
 	}
 	for i, pattern := range list {
@@ -139,7 +147,11 @@ func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
 		}
 		key.after = w.Since.Seq
 	case w.Last > 0:
-		w.Last = min(w.Last, max(1, limit/max(1, len(w.feed.views)))) // or many topics would add up to the whole stream
+		// Or many topics would add up to the whole stream.
+		if most := max(1, limit/max(1, len(w.feed.views))); w.Last > most {
+			l.node.metrics.limited[limitReplay].Inc()
+			w.Last = most
+		}
 		key.last = w.Last
 	default:
 		return
@@ -374,6 +386,9 @@ func (l *loop) resume(w *want) (frames []*frame, recovered bool) {
 	recent := since
 	if got := w.replayed; got != nil {
 		if !got.complete || got.more {
+			if got.more {
+				l.node.metrics.limited[limitReplay].Inc()
+			}
 			return l.unrecovered(f, got, since), false
 		}
 		for _, fr := range upTo(got.frames, f.seq) {
@@ -382,7 +397,8 @@ func (l *loop) resume(w *want) (frames []*frame, recovered bool) {
 			}
 		}
 		recent = max(recent, got.at.Seq)
-		if recent < f.recent.floor { // more than the limit
+		if recent < f.recent.floor {
+			l.node.metrics.limited[limitReplay].Inc()
 			return l.unrecovered(f, got, since), false
 		}
 	}

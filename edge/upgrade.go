@@ -106,6 +106,11 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 		return 0
 	}
 	if end < 0 || end > limits.HeaderBytes || bytes.Count(data[:end], []byte("\r\n")) > limits.Headers {
+		which := limitHeaders
+		if end < 0 || end > limits.HeaderBytes {
+			which = limitHeaderBytes
+		}
+		l.node.metrics.limited[which].Inc()
 		l.refuse(slot, c, refusal{status: http.StatusRequestHeaderFieldsTooLarge, code: wire.BadRequest, result: handshakeBad,
 			message: "too many or too long headers: at most " + strconv.Itoa(limits.Headers) + " with " + strconv.Itoa(limits.HeaderBytes) + " bytes in all"})
 		return 0
@@ -129,7 +134,14 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 		l.refuse(slot, c, u.refusal(err))
 		return 0
 	}
-	c.client = l.node.proxies.client(c.client, u.via.clients)
+	if u.trusted {
+		client := l.node.proxies.client(c.client, u.via.clients)
+		if r := l.node.door.admit(client, l.now); r != nil {
+			l.refuse(slot, c, *r)
+			return 0
+		}
+		c.client = client
+	}
 	switch {
 	case c.session != nil:
 	case l.node.desk == nil:
@@ -294,13 +306,14 @@ func isUpgrade(head []byte) bool {
 
 // handOver gives a connection whose request is no upgrade to the HTTP server, with the bytes that were read.
 func (l *loop) handOver(slot uint32, c *conn, data []byte) {
+	client := c.client
 	conn, err := l.poller.Detach(c.sock)
 	l.conns.put(slot)
 	if err != nil {
-		l.node.connections.Add(-1)
+		l.node.left(client)
 		l.log.Error("hand a request to the HTTP server", "error", err)
 		return
 	}
 	l.node.metrics.handshakes[handshakeHTTP].Inc()
-	l.node.web.take(poll.Ahead(conn, data), func() { l.node.connections.Add(-1) })
+	l.node.web.take(poll.Ahead(conn, data), func() { l.node.left(client) })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -22,7 +23,8 @@ type Options struct {
 // Listener takes connections in, several at a time where the system allows.
 type Listener struct {
 	net.Listener
-	batch batch
+	batch    batch
+	refusals refusals
 }
 
 // Listen opens a TCP listener on addr ("host:port") whose connections go into pollers.
@@ -44,6 +46,7 @@ func Listen(ctx context.Context, addr string, o Options) (*Listener, error) {
 func Wrap(l net.Listener) *Listener {
 	pl := &Listener{Listener: l}
 	pl.batch.init(l)
+	pl.refusals.init()
 	return pl
 }
 
@@ -67,18 +70,57 @@ func (l *Listener) Accept(batch []Accepted) (int, error) {
 	return 1, nil
 }
 
-// Close closes the listener and makes Accept return [net.ErrClosed].
-func (l *Listener) Close() error {
-	l.batch.close()
-	return l.Listener.Close()
+// Refuse answers a connection with an HTTP response, whatever it asks, and closes it. It does not wait: an answer that may take time
+// is given on the side, and if too many do, there is none.
+func (l *Listener) Refuse(a Accepted, answer []byte) {
+	if a.conn != nil {
+		l.refusals.refuse(a.conn, answer)
+		return
+	}
+	a.refuse(answer)
 }
 
-// full is all that a client hears for whom there is no place.
+// Close closes the listener, makes Accept return [net.ErrClosed], and waits for refusals under way.
+func (l *Listener) Close() error {
+	l.batch.close()
+	err := l.Listener.Close()
+	l.refusals.running.Wait()
+	return err
+}
+
+// full is all that a client hears for whom there is no descriptor.
 const full = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Type: application/json\r\n" +
 	"Content-Length: 88\r\n\r\n" + `{"code":"unavailable","message":"this node is full; try again in a moment or elsewhere"}`
 
-func refuseConn(c net.Conn) {
-	_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond))
-	_, _ = c.Write([]byte(full))
-	c.Close()
+// refusals answer connections whose answer may take time, such as those of TLS, on the side.
+type refusals struct {
+	running sync.WaitGroup
+	places  chan struct{}
 }
+
+const (
+	refusalsMax = 32              // at a time; more are hung up on
+	refusalTime = 2 * time.Second // for the handshake, the request and the answer
+)
+
+func (r *refusals) init() { r.places = make(chan struct{}, refusalsMax) }
+
+func (r *refusals) refuse(c net.Conn, answer []byte) {
+	select {
+	case r.places <- struct{}{}:
+	default:
+		c.Close()
+		return
+	}
+	r.running.Go(func() {
+		defer func() { <-r.places }()
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(refusalTime))
+		if _, err := c.Read(make([]byte, requestMax)); err == nil { // unread bytes would turn the close into a reset
+			_, _ = c.Write(answer)
+		}
+	})
+}
+
+// requestMax is how much of a request is taken before it is refused.
+const requestMax = 4096

@@ -104,7 +104,7 @@ func (b *batch) turnAway(lfd int) {
 		unix.Close(b.spare)
 	}
 	if fd, _, err := unix.Accept4(lfd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
-		Accepted{fd: fd}.Refuse()
+		Accepted{fd: fd}.refuse([]byte(full))
 	}
 	b.spare = openSpare()
 }
@@ -117,15 +117,11 @@ func openSpare() int {
 	return fd
 }
 
-// Refuse answers 503 at once, whatever was asked, and closes.
-func (a Accepted) Refuse() {
-	if a.conn != nil {
-		refuseConn(a.conn)
-		return
-	}
-	var request [4096]byte
+// refuse answers a descriptor, which never blocks.
+func (a Accepted) refuse(answer []byte) {
+	var request [requestMax]byte
 	_, _ = unix.Read(a.fd, request[:]) // unread bytes would turn the close into a reset
-	_, _ = unix.Write(a.fd, []byte(full))
+	_, _ = unix.Write(a.fd, answer)
 	unix.Close(a.fd)
 }
 

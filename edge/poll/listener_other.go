@@ -16,8 +16,8 @@ func (batch) close()                         {}
 func (batch) ok() bool                       { return false }
 func (batch) accept([]Accepted) (int, error) { panic("unreachable: no batches on this system") }
 
-// Refuse answers 503 at once, whatever was asked, and closes.
-func (a Accepted) Refuse() { refuseConn(a.conn) }
+// refuse would answer a descriptor; there are none here.
+func (Accepted) refuse([]byte) { panic("unreachable: no descriptors on this system") }
 
 // Close closes a connection that no poller took.
 func (a Accepted) Close() { a.conn.Close() }

@@ -290,15 +290,42 @@ func TestIdleDescriptors_NeedNoGoroutine(t *testing.T) {
 	}
 }
 
-func TestRefuse_SaysThatThereIsNoPlace(t *testing.T) {
-	a, far := transports()[0].pair(t)
-	fmt.Fprint(far, "GET /ws HTTP/1.1\r\n\r\n")
-	a.Refuse()
-	b, err := io.ReadAll(far)
-	if err != nil || !bytes.Contains(b, []byte("503")) || !bytes.Contains(b, []byte("Retry-After")) {
-		t.Errorf("read %q, %v", b, err)
+func TestRefuse_AnswersAndCloses(t *testing.T) {
+	for _, tr := range transports() {
+		t.Run(tr.name, func(t *testing.T) {
+			l := Wrap(new(net.TCPListener)) // of nothing: only its answers are wanted
+			a, far := tr.pair(t)
+			defer far.Close()
+			written := make(chan struct{})
+			go func() {
+				defer close(written)
+				fmt.Fprint(far, "GET /ws HTTP/1.1\r\n\r\n")
+			}()
+			if tr.name == transports()[0].name {
+				<-written // what is refused without waiting has to have come
+			}
+			l.Refuse(a, []byte(full))
+			if b, err := io.ReadAll(far); err != nil || string(b) != full {
+				t.Errorf("read %q, %v", b, err)
+			}
+			<-written
+			l.Close()
+		})
 	}
-	far.Close()
+}
+
+func TestRefuse_WaitsForNobody(t *testing.T) {
+	l := Wrap(new(net.TCPListener))
+	for range 3 * refusalsMax { // more than are answered at a time, and none of them says anything
+		near, far := net.Pipe()
+		defer far.Close()
+		l.Refuse(FromConn(near), []byte(full))
+	}
+	began := time.Now()
+	l.Close()
+	if took := time.Since(began); took > 2*refusalTime {
+		t.Errorf("they held the listener up for %v", took)
+	}
 }
 
 // Writes that come while the one before is on its way neither overtake nor overwrite it.

@@ -1,0 +1,382 @@
+package edge_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"tidings/edge"
+	"tidings/edge/wire"
+)
+
+// struck is how often a limit struck.
+func (n *node) struck(limit string) float64 {
+	n.t.Helper()
+	return n.value("tidings_edge_limited_total", "limit", limit)
+}
+
+// expectStruck fails unless a limit struck so often, and no other did.
+func (n *node) expectStruck(limit string, times float64) {
+	n.t.Helper()
+	if got, all := n.struck(limit), n.value("tidings_edge_limited_total"); got != times || all != times {
+		n.t.Errorf("%s struck %v times, and all together %v; want %v", limit, got, all, times)
+	}
+}
+
+// from is a request as a proxy on this machine would forward it for a client.
+func from(client, request string) string {
+	return strings.Replace(request, "\r\n\r\n", "\r\nX-Forwarded-For: "+client+"\r\n\r\n", 1)
+}
+
+// behindProxy has an edge trust proxies on this machine, so that a test can come from any address.
+func behindProxy(cfg *edge.Config) { cfg.TrustedProxies = []string{"127.0.0.1"} }
+
+// open sends an upgrade request and keeps the connection.
+func (n *node) open(t *testing.T, request string) *http.Response {
+	t.Helper()
+	conn := n.tcp()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// retryAfter is the time that a refusal names.
+func retryAfter(t *testing.T, r *http.Response) time.Duration {
+	t.Helper()
+	seconds, err := strconv.Atoi(r.Header.Get("Retry-After"))
+	if err != nil {
+		t.Errorf("%s with Retry-After %q", r.Status, r.Header.Get("Retry-After"))
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+func TestLimit_ConnectionsPerAddress(t *testing.T) {
+	n := newCluster(t).edge(behindProxy, func(cfg *edge.Config) { cfg.Limits.ConnectionsPerAddress = 2 })
+	first := n.peerOn(n.tcp())
+	first.send([]byte(from("198.51.100.1", handshake)))
+	first.switched()
+	if r := n.open(t, from("198.51.100.1", handshake)); r.StatusCode != 101 {
+		t.Fatal(r.Status)
+	}
+	refused(t, n.open(t, from("198.51.100.1", handshake)), 429, wire.TooManyRequests)
+	n.expectStruck("connections_per_address", 1)
+	for _, other := range []string{"198.51.100.2", "2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1"} {
+		if r := n.open(t, from(other, handshake)); r.StatusCode != 101 {
+			t.Errorf("%s: %s", other, r.Status)
+		}
+	}
+	refused(t, n.open(t, from("2001:db8:0:1::3", handshake)), 429, wire.TooManyRequests) // of a /64 with two
+	for range 5 {
+		n.dial() // of this machine, without limit
+	}
+	first.conn.Close()
+	eventually(t, "the place is free again", func() bool { return n.open(t, from("198.51.100.1", handshake)).StatusCode == 101 })
+	if got := n.value("tidings_edge_handshakes_total", "result", "limited"); got != n.struck("connections_per_address") {
+		t.Errorf("%v handshakes were limited", got)
+	}
+}
+
+func TestLimit_ConnectionsPerAddress_HoldsForStreamsOfEvents(t *testing.T) {
+	n := newCluster(t).edge(behindProxy, func(cfg *edge.Config) { cfg.Limits.ConnectionsPerAddress = 1 })
+	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: tidings\r\n\r\n"
+	conn := n.tcp()
+	fmt.Fprint(conn, from("198.51.100.1", events))
+	if r, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || r.StatusCode != 200 {
+		t.Fatal(r, err)
+	}
+	refused(t, n.open(t, from("198.51.100.1", events)), 429, wire.TooManyRequests)
+	refused(t, n.open(t, from("198.51.100.1", handshake)), 429, wire.TooManyRequests)
+	n.expectStruck("connections_per_address", 2)
+	conn.Close()
+	eventually(t, "the place is free again", func() bool { return n.open(t, from("198.51.100.1", handshake)).StatusCode == 101 })
+}
+
+func TestLimit_HandshakesPerSecond(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.HandshakesPerSecond = 3 })
+	for range 3 {
+		n.dial()
+	}
+	r := n.ask(t, handshake)
+	refused(t, r, 503, wire.Unavailable)
+	if got := retryAfter(t, r); got != time.Second {
+		t.Errorf("to come again in %v", got)
+	}
+	n.expectStruck("handshakes_per_second", 1)
+	eventually(t, "they come back", func() bool { return n.ask(t, handshake).StatusCode == 101 })
+}
+
+func TestLimit_HandshakesPerAddress(t *testing.T) {
+	n := newCluster(t).edge(behindProxy, func(cfg *edge.Config) { cfg.Limits.HandshakesPerAddress = 1 })
+	for range 5 {
+		if r := n.ask(t, from("198.51.100.1", handshake)); r.StatusCode != 101 {
+			t.Fatal(r.Status)
+		}
+		if r := n.ask(t, from("198.51.100.1", "GET /last?topic=a.b HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n")); r.StatusCode != 200 {
+			t.Fatal(r.Status)
+		}
+	}
+	for i, request := range []string{handshake, "GET /last?topic=a.b HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n",
+		"GET /events?topic=a.b HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n"} {
+		r := n.ask(t, from("198.51.100.1", request))
+		refused(t, r, 429, wire.TooManyRequests)
+		if got := retryAfter(t, r); got != time.Second {
+			t.Errorf("to come again in %v", got)
+		}
+		n.expectStruck("handshakes_per_address", float64(i+1))
+	}
+	if r := n.ask(t, from("198.51.100.2", handshake)); r.StatusCode != 101 {
+		t.Errorf("another address: %s", r.Status)
+	}
+	eventually(t, "one more is let in", func() bool { return n.ask(t, from("198.51.100.1", handshake)).StatusCode == 101 })
+}
+
+func TestLimit_EventStreams(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.EventStreams = 1 })
+	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: tidings\r\n\r\n"
+	conn := n.tcp()
+	fmt.Fprint(conn, events)
+	if r, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || r.StatusCode != 200 {
+		t.Fatal(r, err)
+	}
+	refused(t, n.open(t, events), 503, wire.Unavailable)
+	n.expectStruck("event_streams", 1)
+	conn.Close()
+	eventually(t, "there is room again", func() bool { return n.open(t, events).StatusCode == 200 })
+}
+
+// Each of these is told once and counted once.
+func TestLimit_OfTheHandshake(t *testing.T) {
+	c := newCluster(t)
+	for limit, request := range map[string]string{
+		"header_bytes":      strings.Replace(handshake, "\r\n\r\n", "\r\nCookie: "+strings.Repeat("x", 9000)+"\r\n\r\n", 1),
+		"headers":           strings.Replace(handshake, "\r\n\r\n", strings.Repeat("\r\nA: b", 100)+"\r\n\r\n", 1),
+		"handshake_timeout": "GET /ws",
+	} {
+		t.Run(limit, func(t *testing.T) {
+			n := c.edge(func(cfg *edge.Config) { cfg.HandshakeTimeout = 200 * time.Millisecond })
+			status := 431
+			if limit == "handshake_timeout" {
+				status = 408
+			}
+			refused(t, n.open(t, request), status, wire.BadRequest)
+			n.expectStruck(limit, 1)
+		})
+	}
+	t.Run("connections", func(t *testing.T) {
+		n := c.edge(func(cfg *edge.Config) { cfg.Limits.Connections = 1 })
+		n.dial()
+		refused(t, n.ask(t, handshake), 503, wire.Unavailable)
+		n.expectStruck("connections", 1)
+	})
+}
+
+// tooMany waits for the error that says so, and returns when to come back.
+func (p *peer) tooMany(id uint64) time.Duration {
+	p.t.Helper()
+	m := p.expectType("error")
+	e := payload[struct {
+		Code         string
+		RetryAfterMS int64 `json:"retry_after_ms"`
+	}](p.t, m)
+	if m.ID != id || e.Code != string(wire.TooManyRequests) || e.RetryAfterMS <= 0 {
+		p.t.Fatalf("got %s\nwanted too_many_requests for %d with a time", m.text, id)
+	}
+	return time.Duration(e.RetryAfterMS) * time.Millisecond
+}
+
+func TestLimit_MessagesPerSecond(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.MessagesPerSecond = 5 })
+	p := n.peer(0)
+	id := uint64(0)
+	ask := func() {
+		id++
+		p.say(`{"type":"heartbeat","id":%d}`, id)
+	}
+	for range 50 { // what ten seconds allow
+		ask()
+		p.expectType("ack")
+	}
+	ask()
+	wait := p.tooMany(id)
+	if wait > 200*time.Millisecond {
+		t.Errorf("to come again in %v", wait)
+	}
+	n.expectStruck("messages_per_second", 1)
+	time.Sleep(wait) // as it was told
+	ask()
+	p.expectType("ack")
+}
+
+func TestLimit_MessagesPerSecond_WhoGoesOnIsClosed(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.MessagesPerSecond = 1 })
+	p, other := n.peer(0), n.dial()
+	var flood []byte
+	for id := range 1000 {
+		flood = append(flood, masked(true, ws.OpText, fmt.Appendf(nil, `{"type":"heartbeat","id":%d}`, id+1))...)
+	}
+	p.send(flood)
+	for range 10 {
+		p.expectType("ack")
+	}
+	for id := range 100 {
+		p.tooMany(uint64(id + 11))
+	}
+	p.closed(wire.CloseTooManyRequests)
+	n.expectStruck("messages_per_second", 100)
+	other.say(`{"type":"heartbeat","id":1}`)
+	other.acked(1)
+}
+
+func TestLimit_SubscribesPerSecond(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.SubscribesPerSecond, cfg.Limits.Subscriptions = 1, 20 })
+	p := n.peer(0)
+	p.subscribe(1, `a.1","a.2","a.3","a.4","a.5","a.6","a.7","a.8","a.9","a.10`)
+	p.subscribe(2, `b.1","b.2","b.3","b.4","b.5","b.6","b.7","b.8","b.9","b.10`) // it may hold so many
+	p.subscribe(3, `a.1","b.1`)                                                  // which it holds
+	p.say(`{"type":"unsubscribe","id":4,"topics":["a.1","a.2"]}`)
+	p.expectType("ack")
+	p.say(`{"type":"subscribe","id":5,"topics":["c.1","c.2"]}`)
+	if wait := p.tooMany(5); wait > 2*time.Second {
+		t.Errorf("to come again in %v", wait)
+	}
+	n.expectStruck("subscribes_per_second", 1)
+}
+
+func TestLimit_Subscriptions(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.Subscriptions = 1 })
+	p := n.peer(0)
+	p.subscribe(1, "a.1")
+	p.say(`{"type":"subscribe","id":2,"topics":["a.2"]}`)
+	if m := p.expectType("error"); !strings.Contains(m.text, `"code":"limit_exceeded"`) {
+		t.Errorf("got %s", m.text)
+	}
+	n.expectStruck("subscriptions", 1)
+}
+
+func TestLimit_PatternLiterals(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.PatternLiterals = 1 })
+	p := n.peer(0)
+	for i, narrow := range []string{"metrics.*", "*.web-1", "metrics.>", "*.*.a.>"} {
+		p.subscribe(i+1, narrow)
+	}
+	for i, wide := range []string{">", "*", "*.*", "*.>"} {
+		p.say(`{"type":"subscribe","id":9,"topics":["metrics.a","%s"]}`, wide)
+		if m := p.expectType("error"); !strings.Contains(m.text, `"code":"limit_exceeded","message":"`+wide+" matches too much") {
+			t.Errorf("got %s", m.text)
+		}
+		n.expectStruck("pattern_literals", float64(i+1))
+	}
+	refused(t, n.ask(t, "GET /last?topic=%3E HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n"), 400, wire.BadRequest)
+	n.expectStruck("pattern_literals", 5)
+	if got := n.value("tidings_edge_subscriptions"); got != 4 {
+		t.Errorf("%v subscriptions", got)
+	}
+}
+
+func TestLimit_MessageBytes(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.MessageBytes = 1024 })
+	p := n.peer(0)
+	p.say(`{"type":"heartbeat","id":1,"pad":"%s"}`, strings.Repeat("x", 1024))
+	p.closed(wire.CloseTooBig)
+	n.expectStruck("message_bytes", 1)
+}
+
+func TestLimit_BadRequests(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.BadRequests = 2 })
+	p := n.peer(0)
+	for range 2 {
+		p.say(`nonsense`)
+		p.expectType("error")
+	}
+	p.closed(wire.CloseTooManyBad)
+	n.expectStruck("bad_requests", 1)
+}
+
+func TestLimit_Replay(t *testing.T) {
+	c := newCluster(t)
+	n := c.edge(func(cfg *edge.Config) { cfg.Limits.Replay, cfg.Limits.Recent = 5, 1 })
+	first := c.burst("orders.a", 1, 20)
+	p := n.peer(0)
+	p.say(`{"type":"subscribe","id":1,"topics":[{"topic":"orders.a","since":{"epoch":"%s","seq":%d}}]}`, c.epoch(), first-19)
+	if m := p.expectType("ack"); !strings.Contains(m.text, `"recovered":false`) {
+		t.Errorf("got %s", m.text)
+	}
+	n.expectStruck("replay", 1)
+	p.expectType("gap")
+	p.say(`{"type":"unsubscribe","id":2,"topics":["orders.a"]}`)
+	p.expectType("ack")
+	p.say(`{"type":"subscribe","id":3,"topics":[{"topic":"orders.a","last":20}]}`)
+	p.expectType("ack")
+	for range 5 {
+		p.expectType("orders")
+	}
+	n.expectStruck("replay", 2)
+}
+
+func TestLimit_PingsPerSecond(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.PingsPerSecond = 1 })
+	for name, frame := range map[string][]byte{
+		"pings":           masked(true, ws.OpPing, []byte("x")),
+		"unasked pongs":   masked(true, ws.OpPong, nil),
+		"empty fragments": masked(false, ws.OpContinuation, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, before := n.peer(0), n.struck("pings_per_second")
+			if name == "empty fragments" {
+				p.send(masked(false, ws.OpText, []byte(`{`)))
+			}
+			for range 500 {
+				if _, err := p.conn.Write(frame); err != nil {
+					break // it has had enough
+				}
+			}
+			answered := 0
+			for {
+				f := p.frame()
+				if f.Header.OpCode == ws.OpPong {
+					answered++
+					continue
+				}
+				if f.Header.OpCode != ws.OpClose {
+					t.Fatalf("got a frame of kind %x with %q", f.Header.OpCode, f.Payload)
+				}
+				if code, _ := ws.ParseCloseFrameData(f.Payload); code != ws.StatusCode(wire.CloseTooManyRequests) {
+					t.Errorf("closed with %d", code)
+				}
+				break
+			}
+			if want := map[string]int{"pings": 10}[name]; answered != want {
+				t.Errorf("%d were answered, want %d", answered, want)
+			}
+			if got := n.struck("pings_per_second") - before; got != 100 {
+				t.Errorf("it struck %v times", got)
+			}
+		})
+	}
+}
+
+func TestLimit_RefreshesPerSecond(t *testing.T) {
+	n := newCluster(t).edge()
+	p := n.peer(0)
+	for id := range 10 {
+		p.say(`{"type":"refresh","id":%d,"token":"x"}`, id+1)
+		if m := p.expectType("error"); strings.Contains(m.text, "too_many") {
+			t.Fatalf("refresh %d: %s", id, m.text)
+		}
+	}
+	p.say(`{"type":"refresh","id":11,"token":"x"}`)
+	p.tooMany(11)
+	n.expectStruck("refreshes_per_second", 1)
+}
