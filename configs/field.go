@@ -10,7 +10,7 @@ import (
 type field struct {
 	key    string // stream.max_age
 	flag   string // name of its flag; empty: none
-	secret bool   // a URL that may hold a password
+	secret string // "url": one that may hold a password; "value": nothing of it is shown
 	value  reflect.Value
 }
 
@@ -54,7 +54,7 @@ func appendFields(fields []field, prefix string, v reflect.Value) []field {
 			fields = append(fields, field{
 				key:    prefix + key,
 				flag:   tag.Get("flag"),
-				secret: tag.Get("secret") != "",
+				secret: tag.Get("secret"),
 				value:  v.Field(i),
 			})
 		}

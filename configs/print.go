@@ -45,7 +45,7 @@ func fill(node *yaml.Node, f field) {
 	case []string:
 		node.Content = nil
 		for _, element := range value {
-			if f.secret {
+			if f.secret == "url" {
 				element = mask(element)
 			}
 			var child yaml.Node
@@ -54,6 +54,9 @@ func fill(node *yaml.Node, f field) {
 			node.Content = append(node.Content, &child)
 		}
 	case string:
+		if f.secret == "value" && value != "" {
+			value = masked
+		}
 		style := node.Style
 		node.SetString(value)
 		node.Style |= style

@@ -5,6 +5,7 @@ import "time"
 // Edge is the configuration of cmd/edge. edge.yaml says what each key means.
 type Edge struct {
 	Serving `yaml:",inline"`
+	Tokens  Tokens `yaml:"tokens"`
 	NATS    NATS   `yaml:"nats"`
 	Stream  Stream `yaml:"stream"`
 	Admin   Admin  `yaml:"admin"`
@@ -14,6 +15,7 @@ type Edge struct {
 // Publisher is the configuration of cmd/publisher. publisher.yaml says what each key means.
 type Publisher struct {
 	Reading `yaml:",inline"`
+	Tokens  Tokens `yaml:"tokens"`
 	NATS    NATS   `yaml:"nats"`
 	Stream  Stream `yaml:"stream"`
 	Admin   Admin  `yaml:"admin"`
@@ -26,6 +28,7 @@ type Tidings struct {
 	DataDir string `yaml:"data_dir" flag:"data-dir"`
 	Serving `yaml:",inline"`
 	Reading `yaml:",inline"`
+	Tokens  Tokens  `yaml:"tokens"`
 	NATS    OwnNATS `yaml:"nats"`
 	Stream  Stream  `yaml:"stream"`
 	Admin   Admin   `yaml:"admin"`
@@ -52,6 +55,30 @@ type Serving struct {
 	SendBuffer       Bytes         `yaml:"send_buffer"`
 	GCPercent        int           `yaml:"gc_percent"`
 	Limits           Limits        `yaml:"limits"`
+}
+
+// Tokens is how tokens are verified, and what their claims mean.
+type Tokens struct {
+	SecretFiles   []string      `yaml:"secret_files" flag:"token-secret-file"`
+	Secret        string        `yaml:"secret" secret:"value"`
+	KeyFiles      []string      `yaml:"key_files" flag:"token-key-file"`
+	JWKS          []string      `yaml:"jwks" flag:"token-jwks"`
+	JWKSInterval  time.Duration `yaml:"jwks_interval"`
+	JWKSPlainHTTP bool          `yaml:"jwks_plain_http"`
+	Algorithms    []string      `yaml:"algorithms"`
+	Issuers       []string      `yaml:"issuers"`
+	Audiences     []string      `yaml:"audiences"`
+	Leeway        time.Duration `yaml:"leeway"`
+	RequireExp    bool          `yaml:"require_exp"`
+	SubjectClaim  string        `yaml:"subject_claim"`
+	GrantsClaim   string        `yaml:"grants_claim"`
+	RoleClaim     string        `yaml:"role_claim"`
+	Roles         []string      `yaml:"roles"`
+}
+
+// HasKeys tells whether any token can be verified.
+func (t Tokens) HasKeys() bool {
+	return len(t.SecretFiles) > 0 || t.Secret != "" || len(t.KeyFiles) > 0 || len(t.JWKS) > 0
 }
 
 // Limits bound what clients can make an edge hold.

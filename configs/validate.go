@@ -13,6 +13,7 @@ import (
 
 func (c Edge) validate(f findings) {
 	c.Serving.validate(f)
+	c.Tokens.validate(f.in("tokens"))
 	c.NATS.validate(f.in("nats"))
 	c.Stream.validate(f.in("stream"))
 	c.Admin.validate(f.in("admin"), false)
@@ -21,6 +22,7 @@ func (c Edge) validate(f findings) {
 
 func (c Publisher) validate(f findings) {
 	c.Reading.validate(f)
+	c.Tokens.validate(f.in("tokens"))
 	c.NATS.validate(f.in("nats"))
 	c.Stream.validate(f.in("stream"))
 	c.Admin.validate(f.in("admin"), false)
@@ -30,6 +32,7 @@ func (c Publisher) validate(f findings) {
 func (c Tidings) validate(f findings) {
 	c.Serving.validate(f)
 	c.Reading.validate(f)
+	c.Tokens.validate(f.in("tokens"))
 	c.NATS.validate(f.in("nats"))
 	c.Stream.validate(f.in("stream"))
 	f.unless(c.Stream.Replicas == 1, "stream.replicas", "a NATS of its own has one copy; write 1, or use the programs edge and publisher with a cluster")
@@ -73,6 +76,13 @@ func (c Serving) validate(f findings) {
 	positive(limits, "bad_requests", c.Limits.BadRequests)
 	positive(limits, "recent", c.Limits.Recent)
 	positive(limits, "recent_bytes", c.Limits.RecentBytes)
+}
+
+func (c Tokens) validate(f findings) {
+	positive(f, "jwks_interval", c.JWKSInterval)
+	f.unless(c.Leeway >= 0, "leeway", "cannot be negative")
+	f.unless(c.SubjectClaim != "", "subject_claim", "is missing; sub is usual")
+	f.unless(c.GrantsClaim != "", "grants_claim", "is missing; tidings is usual")
 }
 
 func (c Reading) validate(f findings) {
