@@ -52,6 +52,7 @@ type Conn struct {
 	goneSince time.Time        // when the stream of lastEpoch was first found missing
 	managed   bool             // the stream was brought up to date once
 	listeners map[*Listener]struct{}
+	servings  map[*serving]struct{}
 	changed   chan struct{}   // closed and replaced on each change of the state
 	up        context.Context // ends when the line breaks
 	breakUp   context.CancelCauseFunc
@@ -78,6 +79,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		metrics:  newMetrics(),
 
 		listeners: map[*Listener]struct{}{},
+		servings:  map[*serving]struct{}{},
 		changed:   make(chan struct{}),
 		state:     State{Since: time.Now()},
 	}
@@ -145,13 +147,14 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close ends all listeners, sends what is still in the line's buffer, and waits until everything it started has ended.
+// Close ends all listeners, and the answering of actions without waiting for those that run, sends what is still in the line's buffer, and waits until everything it started has ended.
 // Nothing is published or delivered after it. It may be called twice.
 func (c *Conn) Close() {
 	c.mu.Lock()
 	was := c.closed
 	c.closed = true
 	open := slices.Collect(maps.Keys(c.listeners))
+	servings := slices.Collect(maps.Keys(c.servings))
 	c.broadcast()
 	c.mu.Unlock()
 	if was {
@@ -160,6 +163,11 @@ func (c *Conn) Close() {
 	}
 	c.stop()
 	c.watch.Wait()
+	for _, s := range servings {
+		if err := s.stop(canceled()); err != nil {
+			c.log.Warn("actions were cut off", "host", s.host, "error", err)
+		}
+	}
 	for _, l := range open {
 		l.Close()
 	}
@@ -241,6 +249,13 @@ func lineError(err error) error {
 		return fmt.Errorf("%w: %w", ErrNoStream, err)
 	}
 	return err
+}
+
+// canceled is a context that has ended.
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }
 
 // withTimeout makes sure that ctx ends at some time.

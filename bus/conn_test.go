@@ -249,6 +249,9 @@ func TestMetrics_EachValueExistsFromTheStart(t *testing.T) {
 		"tidings_bus_read_seconds":                  {"last", "last_n", "after"},
 		"tidings_bus_read_failures_total":           {"last", "last_n", "after"},
 		"tidings_bus_read_messages_total":           {"last", "last_n", "after"},
+		"tidings_bus_actions_asked_total":           append([]string{"ok"}, bus.ActionCodes...),
+		"tidings_bus_actions_unserved_total":        {"malformed", "too_many", "stopping"},
+		"tidings_bus_action_answers_lost_total":     {""},
 	} {
 		for _, label := range labels {
 			metric(t, registry, name, label)

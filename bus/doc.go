@@ -13,6 +13,8 @@
 // (Last, last.go), a stretch to fill a chart (LastN, lastn.go), all that followed a place (After, after.go), which also
 // judges whether it is complete. No consumer is made on the stream, by any of them.
 //
+// An action goes the other way: an edge asks by Act (act.go) on <prefix>.act.<host>, a publisher that serves them (serve.go) answers.
+//
 // When a message's time to live is over and nothing follows it on its topic, NATS puts a marker in its place: a Message
 // that is Gone.
 //
@@ -35,16 +37,28 @@
 // points at the valid message before it in all that is read from the stream. Live, NATS sets Prev, to the invalid message;
 // Decode returns its Seq and Prev along with the error, so that who follows a topic can step over it.
 //
+// # Actions and clocks
+//
+// An action must not begin when nobody reckons with it any more. So a request says how much time is left to begin, which counts
+// from its arrival by the publisher's clock, and when it was sent by the edge's. If the two clocks say that it was on its way for
+// longer than 5 s, that is taken off: it was held up somewhere, or the clocks disagree, which refuses actions rather than having
+// them done late. An edge whose clock is ahead of the publisher's can't be told from one that is quick: what it asks for may begin
+// late by as much as a request is held up on its way, which NATS' own connections allow for some seconds only.
+//
+// A request is sent while the line is up, or never: nothing buffers it here, the publisher is not told later, and it is not sent
+// twice. An answer may outlast an outage: it is sent until the asker no longer waits.
+//
 // # Goroutines
 //
 //   - Each Conn has one that watches the stream: it creates it, or brings it up to date, and notices when it goes.
 //   - Each Listener has one that tells of which patterns messages were dropped. The messages themselves go from NATS' reading
 //     goroutine straight into the Listener's channel.
 //   - An Outbox has none but its Run.
+//   - ServeActions has those of NATS' micro services, and one for each action that is being done, at most 128.
 //   - NATS' client has its own. OnState is called from one of them, or from the watching one, never from two at once.
 //
-// Close ends them all and waits. Locks are taken in this order: Listener.mu, Conn.ensure, Conn.telling, Conn.mu. A lock of the lanes is
-// taken alone.
+// Close ends them all and waits. Locks are taken in this order: Listener.mu, Conn.ensure, Conn.telling, Conn.mu. A lock of the lanes, or of
+// a serving, is taken alone.
 //
 // # Promises
 //
@@ -65,6 +79,11 @@
 //   - The stream is made by whoever comes first, and never damaged: TestStream_TwoCreateItAtTheSameTime,
 //     TestStream_IsBroughtUpToDateAndKeepsWhatItHolds, TestStream_WhatCannotBeChangedIsSaid, TestStream_OperatorsIsOnlyChecked,
 //     TestStream_DeletedIsMadeAnewAndSaid.
+//   - An action is asked for once, or not at all: TestAct_DuringAnOutageIsNeverSentLater, TestAct_TimeoutSaysThatTheOutcomeIsUnknown;
+//     what was held up is late: TestServe_WhatWasHeldUpOnItsWayIsLate; a host without a publisher is offline at once:
+//     TestAct_HostOfflineIsSaidAtOnce; and an outage does not cost the answer: TestAct_OutageWhileItRunsDoesNotCostTheAnswer.
+//   - Who serves actions is listed by NATS' tools, bounded, and stops in good order: TestServe_IsListedAmongNATSServices,
+//     TestServe_MoreThanItMaySeeToAreRefused, TestServe_StopWaitsForWhatRuns, TestServe_StopAndCloseEndWhatDoesNotEnd.
 //   - Close ends all: TestClose_EndsAll, and the leak check over all tests.
 //
 // # What it refuses

@@ -25,13 +25,20 @@ const (
 	dropInvalid    = "invalid"     // not JSON, not UTF-8 or too large: nobody would deliver it
 	dropRefused    = "refused"     // NATS will never take it
 	dropShutdown   = "shutdown"    // still there when the grace was over
+
+	outcomeOK = "ok" // beside the codes of PROTOCOL §6
+
+	unservedMalformed = "malformed" // not an action for this host, or nobody waits for its answer
+	unservedTooMany   = "too_many"  // maxServing others are being seen to
+	unservedStopping  = "stopping"  // it came while the service was ending
 )
 
 var (
-	readNames    = []string{readLast, readLastN, readAfter}
-	failReasons  = []string{failUnavailable, failNoStream, failTimeout, failConflict, failRefused}
-	dropReasons  = []string{dropSuperseded, dropFull, dropInvalid, dropRefused, dropShutdown}
-	invalidNames = map[error]string{
+	readNames       = []string{readLast, readLastN, readAfter}
+	failReasons     = []string{failUnavailable, failNoStream, failTimeout, failConflict, failRefused}
+	dropReasons     = []string{dropSuperseded, dropFull, dropInvalid, dropRefused, dropShutdown}
+	unservedReasons = []string{unservedMalformed, unservedTooMany, unservedStopping}
+	invalidNames    = map[error]string{
 		ErrInvalidTopic: "topic", ErrInvalidHeader: "header", ErrInvalidUTF8: "utf8", ErrInvalidJSON: "json", ErrTooLarge: "too_large",
 	}
 )
@@ -59,6 +66,10 @@ type metrics struct {
 	outboxDrops   map[string]prometheus.Counter
 
 	read map[string]readMetrics
+
+	asked       map[string]prometheus.Counter // by outcomeOK or a code
+	unserved    map[string]prometheus.Counter
+	answersLost prometheus.Counter
 }
 
 type readMetrics struct {
@@ -87,6 +98,8 @@ func newMetrics() *metrics {
 		}),
 		invalid: map[error]prometheus.Counter{}, failures: map[string]prometheus.Counter{},
 		outboxDrops: map[string]prometheus.Counter{}, read: map[string]readMetrics{},
+		asked: map[string]prometheus.Counter{}, unserved: map[string]prometheus.Counter{},
+		answersLost: counter("action_answers_lost_total", "Answers to actions that could not be sent while anybody waited for them."),
 	}
 	invalid := counters("invalid_messages_total", "Messages from NATS that are not delivered, by what is wrong with them.", "reason")
 	for err, reason := range invalidNames {
@@ -109,8 +122,17 @@ func newMetrics() *metrics {
 	for _, name := range readNames {
 		m.read[name] = readMetrics{seconds.WithLabelValues(name), readFailures.WithLabelValues(name), messages.WithLabelValues(name)}
 	}
+	asked := counters("actions_asked_total", "Actions that a publisher was asked for, by how they ended: ok or a code of the protocol.", "outcome")
+	for _, outcome := range append([]string{outcomeOK}, ActionCodes...) {
+		m.asked[outcome] = asked.WithLabelValues(outcome)
+	}
+	unserved := counters("actions_unserved_total", "Requests for actions that were refused before anybody looked at what they ask for, by reason.", "reason")
+	for _, reason := range unservedReasons {
+		m.unserved[reason] = unserved.WithLabelValues(reason)
+	}
 	m.all = []prometheus.Collector{m.connected, m.streamUsable, m.reconnects, m.epochs, m.subscriptions, m.drops, invalid,
-		m.published, failures, m.ackSeconds, m.buffered, m.bufferedBytes, m.retries, drops, seconds, readFailures, messages}
+		m.published, failures, m.ackSeconds, m.buffered, m.bufferedBytes, m.retries, drops, seconds, readFailures, messages,
+		asked, unserved, m.answersLost}
 	return m
 }
 

@@ -4,11 +4,11 @@ import "strings"
 
 // subjects are the three branches of PROTOCOL §9. Only here do topics become NATS subjects and subjects topics.
 type subjects struct {
-	pub, live string // "tidings.pub.", "tidings.live."
+	pub, live, act string // "tidings.pub.", "tidings.live.", "tidings.act."
 }
 
 func subjectsUnder(prefix string) subjects {
-	return subjects{pub: prefix + ".pub.", live: prefix + ".live."}
+	return subjects{pub: prefix + ".pub.", live: prefix + ".live.", act: prefix + ".act."}
 }
 
 func (s subjects) pubTopic(t Topic) string      { return s.pub + string(t) }
