@@ -22,6 +22,7 @@ type conn struct {
 	leaving     bool  // it was asked to connect elsewhere
 	upgraded    bool  // it became a WebSocket
 	onePosition bool  // it takes the last seq it has seen for the position of all its patterns (server-sent events)
+	waits       bool  // for the next turn, with the rest of what it said
 	watched     bool  // a timer looks whether its socket still takes something
 	unanswered  uint8 // pings in a row without a pong
 	armed       poll.Interest

@@ -68,6 +68,8 @@
 //   - What clients can make grow, or ask for, is bounded, each bound counts itself, and LIMITS.md says of each what happens
 //     (TestLimit_*, TestLimitsPage_SaysWhatIs, TestPatternsLeftBehind_DoNotAddUp); of an address nothing is kept that is not
 //     needed (TestDoor_ForgetsWhoLeft).
+//   - Whatever a client sends, a turn looks at a bounded part of it, so that it does not keep others waiting
+//     (TestFlood_OneTurnLooksAtABoundedPartOfIt, TestFlood_OfSome_LeavesOthersTheirLatency).
 //   - A page of another site is not let in, also behind a proxy (TestOrigins_*, FuzzOrigins), and nobody but a trusted proxy says who
 //     a client is (TestProxies_*, FuzzForwarded).
 //   - Bad input ends or fails the connection that sent it and no other (TestBadFrames_HurtNobodyElse).

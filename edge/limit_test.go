@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -379,4 +380,55 @@ func TestLimit_RefreshesPerSecond(t *testing.T) {
 	p.say(`{"type":"refresh","id":11,"token":"x"}`)
 	p.tooMany(11)
 	n.expectStruck("refreshes_per_second", 1)
+}
+
+// One user's flood does not hurt another's latency: what it costs the other is printed.
+func TestFlood_OfSome_LeavesOthersTheirLatency(t *testing.T) {
+	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Loops, cfg.Limits.MessagesPerSecond = 1, 1_000_000 })
+	victim := n.peer(0)
+	ask := func(rounds int) (slowest, all time.Duration) {
+		for id := range rounds {
+			began := time.Now()
+			victim.say(`{"type":"heartbeat","id":%d}`, id+1)
+			victim.expectType("ack")
+			took := time.Since(began)
+			slowest, all = max(slowest, took), all+took
+		}
+		return slowest, all / time.Duration(rounds)
+	}
+	_, quiet := ask(50)
+
+	const flooders = 4
+	var flooding sync.WaitGroup
+	var floods []*peer
+	var flood []byte
+	for range 1000 {
+		flood = append(flood, masked(true, ws.OpText, []byte(`{"type":"heartbeat","id":1}`))...)
+	}
+	for range flooders {
+		p := n.peer(0)
+		flooding.Go(func() {
+			for {
+				if _, err := p.conn.Write(flood); err != nil {
+					return
+				}
+			}
+		})
+		flooding.Go(func() { _, _ = io.Copy(io.Discard, p.conn) })
+		floods = append(floods, p)
+	}
+	defer func() {
+		for _, p := range floods {
+			p.conn.Close()
+		}
+		flooding.Wait()
+	}()
+	eventually(t, "the flood", func() bool { return n.value("tidings_edge_requests_total") > 20_000 })
+	before, began := n.value("tidings_edge_requests_total"), time.Now()
+	slowest, mean := ask(100)
+	rate := (n.value("tidings_edge_requests_total") - before) / time.Since(began).Seconds()
+	t.Logf("beside %d floods with %.0f requests a second a request takes %v, the slowest of 100 %v; without %v", flooders, rate, mean, slowest, quiet)
+	if mean > 100*time.Millisecond {
+		t.Errorf("a request takes %v beside a flood", mean)
+	}
 }

@@ -35,6 +35,8 @@ type loop struct {
 	wild        []*feed // those with a wildcard
 	views       map[*topic]*view
 	idle        []*feed // without subscribers, to be swept
+	waiting     []ref   // connections that said more than a turn looks at
+	share       int     // what is left of a turn's share of the connection at hand
 	recentBytes int
 	timers      wheel
 	swept       time.Time
@@ -97,6 +99,7 @@ func (l *loop) run() error {
 		start := time.Now()
 		l.now = start
 		delivered := l.stamp
+		l.goOn()
 		for _, e := range l.events[:n] {
 			l.ready(e)
 		}
@@ -140,6 +143,9 @@ func (l *loop) wakeAt() time.Time {
 	}
 	if len(l.idle) > 0 {
 		earlier(l.swept.Add(time.Second))
+	}
+	if len(l.waiting) > 0 {
+		earlier(l.now)
 	}
 	return at
 }

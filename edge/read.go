@@ -15,6 +15,13 @@ import (
 // queueMax is how many answers a client may leave untaken before it is no longer heard.
 const queueMax = 256
 
+// A turn of the loop looks at so much of what one client says, and then at the next one's. What is left over waits for the next
+// turn, and until then the client is not read from, so that one that floods is slowed down by its own full socket.
+const (
+	turnShare = 32 << 10 // bytes, inflated ones too
+	frameCost = 1 << 10  // of a frame, be it empty, in bytes that take as long
+)
+
 // readable takes what a socket has for us: the upgrade request, or frames. What is complete is handled right in
 // the loop's buffer; only an incomplete rest is kept.
 func (l *loop) readable(slot uint32, c *conn) {
@@ -23,8 +30,8 @@ func (l *loop) readable(slot uint32, c *conn) {
 		l.arm(slot, c, c.armed&^poll.Readable)
 		return
 	}
-	if c.deaf() {
-		// It asks and does not take the answers. It is heard again when it has.
+	if c.deaf() || c.waits {
+		// It asks and does not take the answers, or more than there is time for. It is heard again when that has changed.
 		l.arm(slot, c, c.armed&^poll.Readable)
 		return
 	}
@@ -73,7 +80,7 @@ func (c *conn) deaf() bool { return c.lag != nil && len(c.lag.queue) > queueMax 
 
 // hear goes on with what a connection said while it was not heard.
 func (l *loop) hear(slot uint32, c *conn) {
-	if c.state != serving || c.input == nil || c.pending != nil || c.deaf() {
+	if c.state != serving || c.input == nil || c.pending != nil || c.deaf() || c.waits {
 		return
 	}
 	l.arm(slot, c, c.armed|poll.Readable)
@@ -85,7 +92,13 @@ func (l *loop) hear(slot uint32, c *conn) {
 // consume handles what is complete of data and keeps the rest.
 func (l *loop) consume(slot uint32, c *conn, data []byte) {
 	gen, was := c.gen, c.state
+	l.share = turnShare
 	for len(data) > 0 && c.pending == nil && !c.deaf() {
+		if l.share <= 0 {
+			c.keep(data)
+			l.putOff(slot, c)
+			return
+		}
 		var n int
 		if c.state == greeting {
 			n = l.greet(slot, c, data)
@@ -105,6 +118,33 @@ func (l *loop) consume(slot uint32, c *conn, data []byte) {
 		data = data[n:]
 	}
 	c.keep(data)
+}
+
+// putOff has the rest of what a connection said looked at in the next turn.
+func (l *loop) putOff(slot uint32, c *conn) {
+	c.waits = true
+	l.waiting = append(l.waiting, ref{slot, c.gen})
+}
+
+// goOn looks at what was put off.
+func (l *loop) goOn() {
+	for range len(l.waiting) {
+		r := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		c := l.conns.find(r)
+		if c == nil {
+			continue
+		}
+		c.waits = false
+		if c.state == closing && c.input != nil { // its answer to the close may be in there
+			l.consume(r.slot, c, c.input.raw)
+			continue
+		}
+		l.hear(r.slot, c)
+	}
+	if len(l.waiting) == 0 {
+		l.waiting = nil
+	}
 }
 
 // keep remembers bytes that are not complete; data may lie in what is kept already.
@@ -168,6 +208,7 @@ func (l *loop) frame(slot uint32, c *conn, data []byte) int {
 	if len(data) < end {
 		return 0
 	}
+	l.share -= frameCost + int(h.Length)
 	payload := data[head:end]
 	ws.Cipher(payload, h.Mask, 0)
 	if h.OpCode.IsControl() {
@@ -269,6 +310,7 @@ func (l *loop) message(slot uint32, c *conn, payload []byte, binary, deflated bo
 			l.giveUpOn(slot, c, wire.CloseProtocolError, "message that can't be inflated")
 			return
 		}
+		l.share -= len(payload)
 	}
 	if !utf8.Valid(payload) {
 		l.giveUpOn(slot, c, wire.CloseInvalidUTF8, "text that is not UTF-8")
