@@ -85,9 +85,13 @@ func (c *Conn) after(ctx context.Context, after uint64, limit int, patterns []Pa
 
 // stretchAfter reads all filters side by side and merges them, each message once.
 func (c *Conn) stretchAfter(ctx context.Context, after, upTo uint64, limit int, filters []string) (raw []*nats.Msg, more bool, err error) {
+	newest, err := c.newest(ctx, filters)
+	if err != nil {
+		return nil, false, err
+	}
 	stretches := make([]stretch, len(filters))
 	for i, filter := range filters {
-		stretches[i] = stretch{filter, after + 1, upTo, limit}
+		stretches[i] = stretch{filter, after + 1, upTo, limit, newest[i]}
 	}
 	found, cut, err := c.readStretches(ctx, stretches)
 	if err != nil {

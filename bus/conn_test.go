@@ -1,11 +1,13 @@
 package bus_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tidings/bus"
@@ -236,12 +238,50 @@ func TestConfig_NamesEveryFault(t *testing.T) {
 	}
 }
 
+// A server that cannot reach the stream, while its clients see nothing wrong with it, is left for another one.
+func TestMarooned_ServerIsLeftForAnotherOne(t *testing.T) {
+	t.Parallel()
+	options := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true} // without JetStream
+	island, err := server.NewServer(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	island.Start()
+	defer island.WaitForShutdown()
+	defer island.Shutdown()
+	if !island.ReadyForConnections(patience) {
+		t.Fatal("the server does not start")
+	}
+	mainland := bustest.New(t)
+	mainland.Stop()
+	cfg := mainland.Config()
+	cfg.Servers = []string{island.ClientURL(), mainland.URL()}
+	registry := prometheus.NewRegistry()
+	cfg.Registerer = registry
+	c, err := bus.Connect(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	eventually(t, "the line to the island", func() bool { return c.State().Connected })
+	mainland.Restart()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	if err := c.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := metric(t, registry, "tidings_bus_servers_left_total", ""); n < 1 {
+		t.Errorf("%v servers were left", n)
+	}
+}
+
 func TestMetrics_EachValueExistsFromTheStart(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	bustest.New(t).Connect(t, func(cfg *bus.Config) { cfg.Registerer = registry })
 	for name, labels := range map[string][]string{
 		"tidings_bus_connected":                     {""},
 		"tidings_bus_stream_usable":                 {""},
+		"tidings_bus_servers_left_total":            {""},
 		"tidings_bus_received_bytes_total":          {""},
 		"tidings_bus_invalid_messages_total":        {"topic", "header", "utf8", "json", "too_large"},
 		"tidings_bus_publish_failures_total":        {"unavailable", "no_stream", "timeout", "conflict", "refused"},

@@ -27,9 +27,10 @@
 //
 // # Replicas
 //
-// Any replica of the stream may answer a Direct Get, and a follower may be some milliseconds behind the leader, which
-// republishes. Last notices, and reads anew; LastN and After cannot. On a stream with several replicas, what they return may
-// lack messages of the last moments before it was read: the next live message of the topic shows it by its Prev.
+// Any replica of the stream may answer a Direct Get. A follower may be some milliseconds behind the leader, which
+// republishes, and one that was cut off from the others knows nothing of what has happened since. All reads notice it by
+// what the leader says is there, and read anew. Last cannot where more than 1,024 topics match: it may then return a value
+// that is not the newest any more. (cmd/internal/e2e/chaos: TestNATS_RoutesDroppedLosesNothing.)
 //
 // # Invalid messages
 //
@@ -75,6 +76,7 @@
 //     TestOutbox_OutageKeepsEveryAndTheNewestOfLatest, TestOutbox_OutlivesTheStream; what it drops is counted:
 //     TestOutbox_FullDropsTheOldest, TestOutbox_GraceEnds, TestOutbox_WhatNobodyTakesHoldsUpNothing.
 //   - A Conn starts before NATS does, and never gives up: TestConnect_BeforeNATSIsThere, TestReconnect_GoesOnAndKeepsTheEpoch.
+//   - A server that is cut off from its cluster is left for another one: TestMarooned_ServerIsLeftForAnotherOne.
 //   - What a full Listener lost is told, wholly: TestListener_OverflowIsToldUntilTheEnd.
 //   - The stream is made by whoever comes first, and never damaged: TestStream_TwoCreateItAtTheSameTime,
 //     TestStream_IsBroughtUpToDateAndKeepsWhatItHolds, TestStream_WhatCannotBeChangedIsSaid, TestStream_OperatorsIsOnlyChecked,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -23,6 +24,9 @@ const (
 
 // errAgain means that what was read changed while it was read.
 var errAgain = errors.New("the stream changed while it was read")
+
+// errLags is an errAgain: a replica may take part that was cut off from the others, and knows only what was before.
+var errLags = fmt.Errorf("the replica that answered lags behind: %w", errAgain)
 
 // getRequest is the part of JetStream's Direct Get that we use (JSApiMsgGetRequest of nats-server).
 type getRequest struct {
@@ -106,6 +110,33 @@ func (c *Conn) get(ctx context.Context, requests []getRequest, take func(i int, 
 	return ends, nil
 }
 
+// newest asks the stream's leader for the place of the last message of each filter; 0: none is retained.
+func (c *Conn) newest(ctx context.Context, filters []string) ([]uint64, error) {
+	places := make([]uint64, len(filters))
+	for i, filter := range filters {
+		body, err := json.Marshal(map[string]string{"last_by_subj": filter})
+		if err != nil {
+			return nil, fmt.Errorf("encode a request: %w", err)
+		}
+		reply, err := c.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+c.cfg.Stream.Name, body)
+		if err != nil {
+			return nil, lineError(err)
+		}
+		var answer struct {
+			Error   *jetstream.APIError
+			Message struct{ Seq uint64 }
+		}
+		if err := json.Unmarshal(reply.Data, &answer); err != nil {
+			return nil, fmt.Errorf("NATS' answer cannot be read: %w", err)
+		}
+		if answer.Error != nil && answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
+			return nil, apiError(answer.Error)
+		}
+		places[i] = answer.Message.Seq
+	}
+	return places, nil
+}
+
 func (c *Conn) sendGet(r getRequest, reply string) error {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -164,10 +195,17 @@ func number(m *nats.Msg, header string) uint64 {
 type stretch struct {
 	filter   string
 	from, to uint64
-	limit    int // messages at most
+	limit    int    // messages at most
+	newest   uint64 // the filter's last message when to was the stream's last, or later; 0: none
 }
 
-// readStretches reads them all, page by page, side by side. cut[i] tells that limit ended stretch i.
+// lags tells that a replica which had no more than what it answered has not come as far as the stream's leader.
+func (s stretch) lags(end getEnd) bool {
+	return end.pending == 0 && end.last < s.to && end.last < s.newest && s.from <= s.newest
+}
+
+// readStretches reads them all, page by page, side by side. cut[i] tells that limit ended stretch i. Each page may come from
+// another replica; errAgain: one of them lags behind.
 func (c *Conn) readStretches(ctx context.Context, stretches []stretch) (found [][]*nats.Msg, cut []bool, err error) {
 	found, cut = make([][]*nats.Msg, len(stretches)), make([]bool, len(stretches))
 	var open []int // stretches with pages to come
@@ -197,6 +235,8 @@ func (c *Conn) readStretches(ctx context.Context, stretches []stretch) (found []
 			s := &stretches[i]
 			if len(found[i]) > s.limit {
 				found[i], cut[i] = found[i][:s.limit], true
+			} else if s.lags(ends[r]) {
+				return nil, nil, errLags
 			} else if ends[r].pending > 0 && ends[r].last < s.to {
 				s.from = ends[r].last + 1
 				more = append(more, i)

@@ -51,7 +51,7 @@ func (c *Conn) last(ctx context.Context, filters []string) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	if len(raw) == 0 && len(retained.topics) > 0 && upTo >= retained.first {
-		return Snapshot{}, fmt.Errorf("the replica that answered lags behind: %w", errAgain)
+		return Snapshot{}, errLags
 	}
 	var asks []place
 	for _, m := range messages {
@@ -79,7 +79,7 @@ func (c *Conn) lastOf(ctx context.Context, filters []string, state StreamState) 
 		// Without UpTo NATS answers from its index; with it, it may have to walk through the stream.
 		raw, upTo, err = c.multiLast(ctx, chunks, 0)
 		if err == nil && len(raw) > 0 && upTo < state.LastSeq {
-			err = fmt.Errorf("the replica that answered lags behind: %w", errAgain)
+			err = errLags
 		}
 		if !errors.Is(err, errTooMany) {
 			return raw, max(upTo, state.LastSeq), err

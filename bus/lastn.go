@@ -29,6 +29,7 @@ type tail struct {
 	count uint64 // retained
 	first uint64 // Seq of the oldest retained, or 1: not above it
 	from  uint64 // where reading starts
+	last  uint64 // Seq of the newest up to where reading ends; 0: none
 	found []*nats.Msg
 }
 
@@ -37,15 +38,24 @@ func (c *Conn) lastN(ctx context.Context, filters []string, n int) (Snapshot, er
 	if err != nil {
 		return Snapshot{}, err
 	}
+	lasts, upTo, err := c.lastOf(ctx, filters, state)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	last := make(map[Topic]uint64, len(lasts))
+	for _, m := range lasts {
+		if t, ok := topicOf(c.subjects.pub, lastValue(m.Header, headerSubject)); ok {
+			last[t] = number(m, headerSequence)
+		}
+	}
 	retained, err := c.retained(ctx, filters, state.Epoch)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	upTo := retained.last
 	wanted := uint64(n) + 1 // the one before the oldest is its Prev
 	tails := make([]tail, 0, len(retained.topics))
 	for t, count := range retained.topics {
-		tails = append(tails, tail{topic: t, count: count, first: 1, from: 1})
+		tails = append(tails, tail{topic: t, count: count, first: 1, from: 1, last: last[t]})
 	}
 	if err := c.aim(ctx, tails, wanted, upTo); err != nil {
 		return Snapshot{}, err
@@ -62,7 +72,7 @@ func (c *Conn) lastN(ctx context.Context, filters []string, n int) (Snapshot, er
 	}
 	earlier := make([]stretch, len(short))
 	for i, t := range short {
-		earlier[i] = stretch{c.subjects.pubTopic(t.topic), t.first, t.from - 1, int(t.count)}
+		earlier[i] = stretch{c.subjects.pubTopic(t.topic), t.first, t.from - 1, int(t.count), 0}
 	}
 	before, _, err := c.readStretches(ctx, earlier)
 	if err != nil {
@@ -108,7 +118,7 @@ func (c *Conn) readTails(ctx context.Context, tails []tail, upTo uint64) error {
 	stretches := make([]stretch, len(tails))
 	for i, t := range tails {
 		// More than counted may have come since, but not with Seq up to upTo.
-		stretches[i] = stretch{c.subjects.pubTopic(t.topic), t.from, upTo, int(t.count)}
+		stretches[i] = stretch{c.subjects.pubTopic(t.topic), t.from, upTo, int(t.count), t.last}
 	}
 	found, _, err := c.readStretches(ctx, stretches)
 	if err != nil {

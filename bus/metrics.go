@@ -51,6 +51,7 @@ type metrics struct {
 	connected     prometheus.Gauge
 	streamUsable  prometheus.Gauge
 	reconnects    prometheus.Counter
+	left          prometheus.Counter
 	epochs        prometheus.Counter
 	subscriptions prometheus.Gauge
 	drops         prometheus.Counter
@@ -83,6 +84,7 @@ func newMetrics() *metrics {
 		connected:    gauge("connected", "1 while the line to NATS is up, else 0."),
 		streamUsable: gauge("stream_usable", "1 while the stream is there and fit for use, else 0."),
 		reconnects:   counter("reconnects_total", "Times that a lost line to NATS was made anew."),
+		left:         counter("servers_left_total", "Times that a NATS server was left for another one because it could not reach the stream."),
 		epochs:       counter("epochs_total", "Times that the stream was found made anew, which voids all positions."),
 		subscriptions: gauge("listener_subscriptions",
 			"Patterns of live messages subscribed to on NATS."),
@@ -130,7 +132,7 @@ func newMetrics() *metrics {
 	for _, reason := range unservedReasons {
 		m.unserved[reason] = unserved.WithLabelValues(reason)
 	}
-	m.all = []prometheus.Collector{m.connected, m.streamUsable, m.reconnects, m.epochs, m.subscriptions, m.drops, invalid,
+	m.all = []prometheus.Collector{m.connected, m.streamUsable, m.reconnects, m.left, m.epochs, m.subscriptions, m.drops, invalid,
 		m.published, failures, m.ackSeconds, m.buffered, m.bufferedBytes, m.retries, drops, seconds, readFailures, messages,
 		asked, unserved, m.answersLost}
 	return m

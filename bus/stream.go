@@ -192,7 +192,8 @@ func (c *Conn) streamFailed(err error) {
 }
 
 // watchStream looks after the stream: after each connect, when NATS announces that streams came or went, when a call
-// found it missing, and every lookInterval in case that such an announcement was lost.
+// found it missing, and every lookInterval in case that such an announcement was lost. Where it gets no answer for long, it
+// tries another server.
 func (c *Conn) watchStream(ctx context.Context) {
 	const lookInterval = 5 * time.Second
 	advisories := make(chan *nats.Msg, 16)
@@ -205,6 +206,7 @@ func (c *Conn) watchStream(ctx context.Context) {
 	pause := time.NewTimer(lookInterval)
 	defer pause.Stop()
 	const firstRetry = 100 * time.Millisecond
+	var lost marooned
 	for retry := firstRetry; ; {
 		select {
 		case <-ctx.Done():
@@ -214,10 +216,14 @@ func (c *Conn) watchStream(ctx context.Context) {
 		case <-pause.C:
 		}
 		next := lookInterval
-		if err := c.lookAtStream(ctx); err != nil && c.State().Connected {
+		err := c.lookAtStream(ctx)
+		if err != nil && c.State().Connected {
 			next, retry = retry, min(2*retry, lookInterval)
 		} else {
 			retry = firstRetry
+		}
+		if lost.look(err, time.Now()) {
+			c.leave(err)
 		}
 		pause.Reset(next)
 	}

@@ -46,7 +46,8 @@ type hub struct {
 	held        []bus.Message
 	nextSuspect time.Time
 	auditing    bool
-	suspected   map[bus.Topic]uint64 // last messages that the stream has and that had not come at the last audit
+	holes       bool                 // a message came whose predecessor had not, since the last audit
+	suspected   map[bus.Topic]uint64 // last messages that had not come at the last audit, by the place that told it
 	again       bool                 // what is being repaired has broken again
 	againAfter  uint64               // behind this place
 }

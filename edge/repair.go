@@ -100,7 +100,7 @@ func (h *hub) repaired(patterns []bus.Pattern, after uint64, replays []bus.Repla
 	}
 	for _, p := range patterns {
 		h.each(p, func(t *topic) {
-			if t.last != nil && !t.last.gone && !retained[t.name] && t.last.seq <= last.Position.Seq {
+			if t.stands() && !retained[t.name] && t.last.seq <= last.Position.Seq {
 				t.last = h.frame(t, bus.Message{Topic: t.name, Time: now, Gone: true})
 				h.dispatch(t, t.last)
 			}

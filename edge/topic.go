@@ -27,6 +27,9 @@ type leftOut struct {
 	seq, prev uint64
 }
 
+// stands tells that a latest topic has a value, as far as the edge knows.
+func (t *topic) stands() bool { return t.last != nil && !t.last.gone }
+
 // receive takes one message as NATS delivered it.
 func (h *hub) receive(raw *nats.Msg) {
 	h.metrics.bytesFromNATS.Add(float64(len(raw.Data)))
@@ -94,6 +97,7 @@ func (h *hub) ingest(m bus.Message) error {
 			h.suspect()
 			return nil
 		}
+		h.holes = h.holes || m.Prev > t.seq
 		if t.every && m.Prev > t.seq {
 			return errHole
 		}
