@@ -11,6 +11,7 @@ BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4d
 FUZZTIME    ?= 5s
 REPEAT      ?= 5
 TIMEOUT     ?= 20m
+CHAOS       ?= 1
 
 .PHONY: help
 help: ## this list
@@ -43,8 +44,8 @@ race: needs ## all tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TIMEOUT) ./...
 
 .PHONY: e2e
-e2e: needs ## whole clusters alone, as they go
-	$(GO) test -count=1 -v -timeout $(TIMEOUT) ./cmd/internal/e2e/...
+e2e: needs ## whole clusters, also ones that break; CHAOS=full for longer outages, CHAOS_SEED=n for a run as before
+	CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 25m -p 1 ./cmd/internal/e2e/...
 
 .PHONY: fuzz-seeds
 fuzz-seeds: ## every fuzz target with its seeds

@@ -1,0 +1,107 @@
+//go:build linux
+
+package chaos
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// network is a bridge with nodes on it, in the stage's namespace. The stage itself is on it as gateway.
+type network struct {
+	t     testing.TB
+	nodes []*node
+}
+
+// node is a network namespace with one address: a machine, as far as NATS, edges and clients can tell.
+type node struct {
+	t       testing.TB
+	name    string
+	address string
+}
+
+const (
+	bridge  = "chaos"
+	gateway = "10.77.0.1" // the stage's address
+)
+
+func newNetwork(t testing.TB) *network {
+	t.Helper()
+	n := &network{t: t}
+	t.Cleanup(n.remove)
+	n.must("link add %s type bridge", bridge)
+	n.must("addr add %s/24 dev %s", gateway, bridge)
+	n.must("link set %s up", bridge)
+	return n
+}
+
+func (n *network) remove() {
+	for _, node := range n.nodes {
+		n.must("link del %s", node.port()) // or it goes some time after the namespace does
+		n.must("netns del %s", node.name)
+	}
+	n.must("link del %s", bridge)
+}
+
+// add makes a node whose address ends in last.
+func (n *network) add(name string, last int) *node {
+	n.t.Helper()
+	m := &node{t: n.t, name: name, address: fmt.Sprintf("10.77.0.%d", last)}
+	n.must("netns add %s", name)
+	n.nodes = append(n.nodes, m)
+	n.must("link add %s type veth peer name eth0 netns %s", m.port(), name)
+	n.must("link set %s master %s up", m.port(), bridge)
+	n.must("-n %s addr add %s/24 dev eth0", name, m.address)
+	n.must("-n %s link set eth0 up", name)
+	n.must("-n %s link set lo up", name)
+	return m
+}
+
+// port is the bridge's end of a node's cable.
+func (m *node) port() string { return "to-" + m.name }
+
+// unplug pulls the cable: packets are lost both ways, and nobody is told.
+func (m *node) unplug() {
+	m.t.Helper()
+	if err := ip("link set " + m.port() + " nomaster"); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *node) plug() {
+	m.t.Helper()
+	if err := ip("link set " + m.port() + " master " + bridge); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// filter changes the node's packet filter, as in "-A INPUT -j DROP".
+func (m *node) filter(rule string, values ...any) {
+	m.t.Helper()
+	m.do("iptables -w " + fmt.Sprintf(rule, values...))
+}
+
+// do runs a command in the node, and waits for its end.
+func (m *node) do(command string) {
+	m.t.Helper()
+	if err := ip("netns exec " + m.name + " " + command); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (n *network) must(command string, values ...any) {
+	n.t.Helper()
+	if err := ip(fmt.Sprintf(command, values...)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// ip runs an ip command of words.
+func ip(command string) error {
+	if said, err := exec.Command("ip", strings.Fields(command)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", command, err, said)
+	}
+	return nil
+}
