@@ -17,12 +17,41 @@ type Replay struct {
 	Lost     []Loss    // by topic
 	Complete bool      // nothing of a topic with delivery Every is missing, and this is proven
 	More     bool      // the limit cut it short; go on after Position.Seq
+
+	after    uint64
+	judged   bool           // some pattern can match a topic with delivery Every
+	retained uint64         // the stream's oldest Seq
+	full     map[Topic]bool // those of Lost that have come up to their limit: their own messages may have pushed out others
 }
 
 // Loss says that messages of Topic with After < Seq < Before are gone from the stream, or may be.
 type Loss struct {
 	Topic         Topic
 	After, Before uint64
+}
+
+// From is r as it would read had it been asked for from a later place, at most that of its Position: by what was judged then, and
+// without another read. False: it can't be told of such a place.
+func (r Replay) From(after uint64) (Replay, bool) {
+	if after < r.after || after > r.Position.Seq || (r.More && after != r.after) {
+		return Replay{}, false
+	}
+	i, _ := slices.BinarySearchFunc(r.Messages, after+1, func(m Message, seq uint64) int { return cmp.Compare(m.Seq, seq) })
+	later := r
+	later.after, later.Messages, later.Lost = after, r.Messages[i:], nil
+	for _, l := range r.Lost {
+		// What is behind a loss is the oldest that is retained of its topic: at or before the place, it acquits the topic (acquit).
+		if l.Before > after+1 && (r.full[l.Topic] || r.retained > after+1) {
+			later.Lost = append(later.Lost, Loss{Topic: l.Topic, After: after, Before: l.Before})
+		}
+	}
+	later.Complete = later.complete()
+	return later, true
+}
+
+// complete tells whether nothing is missing.
+func (r Replay) complete() bool {
+	return len(r.Lost) == 0 && (r.retained <= r.after+1 || !r.judged)
 }
 
 // After returns all retained messages of the patterns with Seq > after, at most limit of them (0 or less: all). Prev of each is
@@ -54,7 +83,7 @@ func (c *Conn) after(ctx context.Context, after uint64, limit int, patterns []Pa
 		return Replay{}, err
 	}
 	state := stateOf(info)
-	replay := Replay{Position: Position{Epoch: state.Epoch, Seq: state.LastSeq}}
+	replay := Replay{Position: Position{Epoch: state.Epoch, Seq: state.LastSeq}, after: after, judged: anyEvery(patterns)}
 	if after >= state.LastSeq {
 		replay.Complete = after == state.LastSeq
 		return replay, nil
@@ -79,7 +108,11 @@ func (c *Conn) after(ctx context.Context, after uint64, limit int, patterns []Pa
 	if replay.Lost, err = c.losses(ctx, judge, raw, patterns); err != nil {
 		return Replay{}, err
 	}
-	replay.Complete = len(replay.Lost) == 0 && (retained.first <= after+1 || !anyEvery(patterns))
+	replay.retained, replay.full = retained.first, map[Topic]bool{}
+	for _, l := range replay.Lost {
+		replay.full[l.Topic] = judge.full(l.Topic)
+	}
+	replay.Complete = replay.complete()
 	return replay, nil
 }
 
@@ -150,12 +183,14 @@ type judge struct {
 	maxPerTopic uint64 // 0: no limit
 }
 
+// full tells whether a topic has come up to its limit.
+func (j judge) full(t Topic) bool { return j.maxPerTopic > 0 && j.retained.topics[t] >= j.maxPerTopic }
+
 // losses names each topic of which the stretch is not provably whole.
 func (c *Conn) losses(ctx context.Context, j judge, raw []*nats.Msg, patterns []Pattern) ([]Loss, error) {
 	suspects := map[Topic]bool{}
-	for t, n := range j.retained.topics {
-		full := j.maxPerTopic > 0 && n >= j.maxPerTopic
-		if t.Delivery() == Every && (full || j.retained.first > j.after+1) {
+	for t := range j.retained.topics {
+		if t.Delivery() == Every && (j.full(t) || j.retained.first > j.after+1) {
 			suspects[t] = true
 		}
 	}

@@ -125,6 +125,63 @@ func TestAfter_EvictedByTheTopicsLimitIsLost(t *testing.T) {
 	}
 }
 
+// Many who come back to nearby places share one read: what it says of each has to be what a read of its own would have said.
+func TestReplay_FromALaterPlaceReadsAsIfAskedThere(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]func(*bus.StreamConfig){
+		"topics' limit":  func(cfg *bus.StreamConfig) { cfg.MaxPerTopic = 3 },
+		"stream's limit": func(cfg *bus.StreamConfig) { cfg.MaxBytes = 2000 },
+		"both":           func(cfg *bus.StreamConfig) { cfg.MaxPerTopic, cfg.MaxBytes = 5, 2500 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := bustest.New(t).Connect(t, func(cfg *bus.Config) { limit(&cfg.Stream) })
+			topics := []string{"alerts.busy", "alerts.busy", "alerts.b", "metrics.x", "alerts.busy", "alerts.quiet"}
+			var end uint64
+			for i := range 40 {
+				topic := topics[i%len(topics)]
+				if i > 10 && topic == "alerts.quiet" {
+					topic = "alerts.late"
+				}
+				end = publish(t, c, topic, i)
+			}
+			for _, patterns := range [][]bus.Pattern{{"alerts.*"}, {">"}, {"alerts.quiet"}, {"alerts.none", "alerts.b"}, {"metrics.*"}} {
+				for after := uint64(1); after <= end; after++ {
+					shared, err := c.After(t.Context(), after, 0, patterns...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for later := after; later <= end; later++ {
+						own, err := c.After(t.Context(), later, 0, patterns...)
+						if err != nil {
+							t.Fatal(err)
+						}
+						got, ok := shared.From(later)
+						if !ok || got.Complete != own.Complete || got.Position != own.Position || !slices.Equal(seqs(got.Messages), seqs(own.Messages)) ||
+							!slices.Equal(got.Lost, own.Lost) {
+							t.Fatalf("%v after %d, from a read after %d: %v, complete %v, lost %v, messages %v\nread there: complete %v, lost %v, messages %v",
+								patterns, later, after, ok, got.Complete, got.Lost, seqs(got.Messages), own.Complete, own.Lost, seqs(own.Messages))
+						}
+					}
+					after += 6 // places of all kinds, in a second
+				}
+			}
+			if _, ok := must(c.After(t.Context(), 20, 0, "alerts.*")).From(19); ok {
+				t.Error("it tells of a place before it")
+			}
+			if _, ok := must(c.After(t.Context(), 20, 1, ">")).From(21); ok {
+				t.Error("it tells of what was cut off")
+			}
+		})
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 func TestAfter_ExpiredIsLost(t *testing.T) {
 	t.Parallel()
 	c := bustest.New(t).Connect(t, func(cfg *bus.Config) { cfg.Stream.MaxAge = time.Second })

@@ -68,7 +68,8 @@
 //     TestReads_AgreeWithWhatWasLive, TestLive_PublishersCannotForgeAPlace.
 //   - Last misses no topic, also beyond the 1,024 that NATS answers at once: TestLast_ThreeThousandTopics.
 //   - After never pretends: TestAfter_EvictedByTheTopicsLimitIsLost, TestAfter_ExpiredIsLost,
-//     TestAfter_CutBeforeALossStillTellsIt, TestAfter_BeyondTheEnd.
+//     TestAfter_CutBeforeALossStillTellsIt, TestAfter_BeyondTheEnd; nor does what it read for one place tell others anything else
+//     than a read of their own: TestReplay_FromALaterPlaceReadsAsIfAskedThere.
 //   - What lapses is told: TestLive_MarkerIsGone.
 //   - Nothing invalid gets through: TestDecode_SaysWhatIsInvalidAndCountsIt, FuzzDecode, TestReads_StepOverInvalidMessages.
 //   - Decode allocates nothing: TestDecode_AllocatesNothing.

@@ -23,7 +23,7 @@
 // The hub subscribes first, reads the stream then, and passes on what had come live until then; all it grants is "from
 // place P on you will miss nothing", with the newest values up to P. P comes to a loop through the same inbox as the
 // messages do, hence in order. Since a loop keeps what is recent of each pattern (ring.go), most returning clients are
-// served from memory; the others share reads of the stream (replay.go).
+// served from memory; the others share reads of the stream with those that come back to places nearby (replay.go, reread.go).
 //
 // A hole between NATS and the hub shows by a message's prev. The hub then holds back all that follows, reads what is
 // missing from the stream, and goes on (repair.go). The same happens after NATS was away. A last message that was lost is
@@ -59,7 +59,8 @@
 //   - A slow client gets the newest value of latest topics and all of `every` topics (TestSlowClient_GetsNewest,
 //     TestSlowClient_GetsAllOfEvery, TestSlowClient_AtItsWhim_MissesNothing).
 //   - A position is good on any edge (TestResume_OnAnotherEdge_MissesNothing), and what is gone is said
-//     (TestResume_OfWhatExpired_IsToldAsAGap).
+//     (TestResume_OfWhatExpired_IsToldAsAGap). Many who come back at once cost NATS a read or two
+//     (TestManyWhoResumeNearEachOther_ShareOneRead, BenchmarkResumeOf1000).
 //   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate); a lost last
 //     message is found (TestLostLastMessage_IsFoundByTheAudit).
 //   - An edge that stops loses nobody: it is not ready at once, takes in whom load balancers still send, and parts with its

@@ -38,8 +38,9 @@ type hub struct {
 	leaving     map[bus.Pattern]*interest // closed ones whose subscription at NATS is about to end
 	loading     []*interest               // those to be loaded next
 	reading     bool                      // a load is under way
-	replays     map[replayKey]*replay
-	up          time.Time // since when the line to NATS has been up, as last seen
+	replays     []*replay                 // reads of the stream under way
+	reread      reread                    // and those that ended a moment ago
+	up          time.Time                 // since when the line to NATS has been up, as last seen
 	degraded    bool
 	since       time.Time // when degraded last changed
 	repairing   bool      // live messages are held back until what is missing before them is there
@@ -57,8 +58,7 @@ type hub struct {
 const listenCapacity = 64 << 10
 
 func newHub(b *bus.Conn, log *slog.Logger, m *metrics) *hub {
-	h := &hub{bus: b, log: log, metrics: m, topics: map[bus.Topic]*topic{}, interests: map[bus.Pattern]*interest{}, leaving: map[bus.Pattern]*interest{},
-		replays: map[replayKey]*replay{}}
+	h := &hub{bus: b, log: log, metrics: m, topics: map[bus.Topic]*topic{}, interests: map[bus.Pattern]*interest{}, leaving: map[bus.Pattern]*interest{}}
 	h.mail.ready = make(chan struct{}, 1)
 	return h
 }
@@ -79,6 +79,8 @@ func (h *hub) run() {
 	h.stateChanged(h.bus.State())
 	audits := time.NewTicker(auditEvery)
 	defer audits.Stop()
+	tidy := time.NewTicker(rereadFor)
+	defer tidy.Stop()
 	for {
 		// A line that broke comes first, for what comes over the next one has to wait.
 		select {
@@ -102,6 +104,8 @@ func (h *hub) run() {
 			h.stateChanged(h.bus.State())
 		case <-audits.C:
 			h.audit()
+		case <-tidy.C:
+			h.reread.forget()
 		case p := <-h.listener.Dropped():
 			h.repair("messages dropped for want of room", []bus.Pattern{p}, h.at)
 		}
@@ -185,6 +189,7 @@ func (h *hub) setEpoch(epoch string) (anew bool) {
 		}
 		t.seq, t.last, t.left = 0, nil, leftOut{}
 	}
+	h.reread = reread{}
 	// A repair of all that the new stream has follows wherever this was noticed. What was held back may be of the old one.
 	h.at, h.held, h.again = 0, nil, false
 	for _, in := range h.interests {

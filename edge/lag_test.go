@@ -89,12 +89,12 @@ func TestRefill_AsksForAllThatIsBehind(t *testing.T) {
 	l.ask(0, c)
 	key := newReplayKey([]bus.Pattern{"*.a", "orders.*"}, refillRead)
 	key.after = 10
-	asked := &replay{} // so that nothing has to be read
-	l.node.hub.replays[key] = asked
+	asked := &replay{key: key} // so that nothing has to be read
+	l.node.hub.replays = []*replay{asked}
 	for _, do := range l.node.hub.mail.take() {
 		do()
 	}
-	if len(asked.waiting) != 1 {
+	if len(asked.waiting) != 1 || asked.waiting[0].after != key.after {
 		t.Errorf("not asked for %+v", key)
 	}
 }

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -8,7 +9,7 @@ import (
 	"tidings/bus"
 )
 
-// replayKey says what a loop wants to have read from the stream. Those who want the same at the same time share one read.
+// replayKey says what a loop wants to have read from the stream.
 type replayKey struct {
 	patterns string // joined by spaces, sorted
 	limit    int    // messages at most
@@ -35,7 +36,14 @@ func (k replayKey) split() []bus.Pattern {
 
 // replay is a read under way, with those who wait for it.
 type replay struct {
-	waiting []func(replayed)
+	key     replayKey
+	waiting []waiter
+}
+
+// waiter wants what came after a place, which may lie behind that of the read that it waits for.
+type waiter struct {
+	after uint64
+	done  func(replayed)
 }
 
 // replayed is what a replay brought: frames in rising seq, and all of the patterns' up to at.
@@ -58,40 +66,99 @@ func (r *replayed) then(next replayed) *replayed {
 	return &next
 }
 
-// replay reads messages from the stream and tells done, on the hub.
+// near is how far behind the start of a read others may join it, in places of the stream. Clients of an edge that ended come back
+// to places that lie as far apart as what they had last; further apart, one would wait for what another needs.
+const near = 10_000
+
+// serves reports whether a read for k brings what is wanted by another.
+func (k replayKey) serves(other replayKey) bool {
+	same := k.patterns == other.patterns && k.limit == other.limit && k.last == other.last
+	return same && k.after <= other.after && other.after-k.after <= near
+}
+
+// replay reads messages from the stream and tells done, on the hub. Those who want the same, or nearly the same, share one read:
+// one that is under way, or one that ended a moment ago.
 func (h *hub) replay(key replayKey, done func(replayed)) {
-	if r := h.replays[key]; r != nil {
-		r.waiting = append(r.waiting, done)
+	if had, ok := h.reread.find(key); ok {
+		done(had)
 		return
 	}
-	r := &replay{waiting: []func(replayed){done}}
-	h.replays[key] = r
+	w := waiter{key.after, done}
+	for _, r := range h.replays {
+		if r.key.serves(key) {
+			r.waiting = append(r.waiting, w)
+			return
+		}
+	}
+	r := &replay{key: key, waiting: []waiter{w}}
+	h.replays = append(h.replays, r)
 	h.metrics.replays.Inc()
 	h.work(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
-		var messages []bus.Message
-		var got replayed
 		if key.last > 0 {
-			var snapshot bus.Snapshot
-			snapshot, got.err = h.bus.LastN(ctx, key.split()[0], key.last)
-			messages, got.at, got.complete = snapshot.Messages, snapshot.Position, true
-			messages = messages[max(0, len(messages)-key.limit):]
-		} else {
-			var rep bus.Replay
-			rep, got.err = h.bus.After(ctx, key.after, key.limit, key.split()...)
-			messages, got.at, got.complete, got.more, got.lost = rep.Messages, rep.Position, rep.Complete, rep.More, rep.Lost
-		}
-		return func() {
-			delete(h.replays, key)
-			for _, m := range messages {
-				if t := h.topic(m.Topic); t != nil {
-					got.frames = append(got.frames, h.frame(t, m))
+			snapshot, err := h.bus.LastN(ctx, key.split()[0], key.last)
+			messages := snapshot.Messages[max(0, len(snapshot.Messages)-key.limit):]
+			return func() {
+				h.replays = slices.DeleteFunc(h.replays, func(other *replay) bool { return other == r })
+				got := replayed{frames: h.framesOf(messages), at: snapshot.Position, complete: true, err: err}
+				for _, w := range r.waiting {
+					w.done(got)
 				}
 			}
-			for _, done := range r.waiting {
-				done(got)
-			}
+		}
+		read, err := h.bus.After(ctx, key.after, key.limit, key.split()...)
+		return func() {
+			h.replays = slices.DeleteFunc(h.replays, func(other *replay) bool { return other == r })
+			h.answer(r, read, err)
 		}
 	})
+}
+
+// answer tells those who waited for a read. Those of whom it can't tell, since it was cut short before their place or ended before
+// it, have theirs read, and share that.
+func (h *hub) answer(r *replay, read bus.Replay, err error) {
+	frames := h.framesOf(read.Messages)
+	if err == nil {
+		h.reread.keep(r.key, read, frames)
+	}
+	slices.SortStableFunc(r.waiting, func(a, b waiter) int { return cmp.Compare(a.after, b.after) })
+	for _, w := range r.waiting {
+		if err != nil {
+			w.done(replayed{err: err})
+			continue
+		}
+		got, ok := from(r.key.after, w.after, read, frames)
+		if ok {
+			w.done(got)
+			continue
+		}
+		key := r.key
+		key.after = w.after
+		h.replay(key, w.done)
+	}
+}
+
+// from is what a read after one place brings to who wants what came after another.
+func from(place, after uint64, read bus.Replay, frames []*frame) (replayed, bool) {
+	if after != place {
+		var ok bool
+		if read, ok = read.From(after); !ok {
+			return replayed{}, false
+		}
+		i, _ := slices.BinarySearchFunc(frames, after+1, func(f *frame, seq uint64) int { return cmp.Compare(f.seq, seq) })
+		frames = frames[i:]
+	}
+	return replayed{frames: frames, at: read.Position, complete: read.Complete, more: read.More, lost: read.Lost}, true
+}
+
+// framesOf builds the frames of messages that were read, of topics that somebody wants.
+func (h *hub) framesOf(messages []bus.Message) []*frame {
+	frames := make([]*frame, 0, len(messages))
+	for _, m := range messages {
+		if t := h.topic(m.Topic); t != nil {
+			frames = append(frames, h.frame(t, m))
+		}
+	}
+	return frames
 }

@@ -140,7 +140,7 @@ func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
 		if !behind(got.at.Seq) || !got.complete || got.more || len(got.frames) >= limit {
 			return
 		}
-		key.after, key.limit = got.at.Seq, limit-len(got.frames)
+		key.after = got.at.Seq
 	case w.Since != nil:
 		if w.Since.Epoch != l.epoch || !behind(w.Since.Seq) {
 			return
@@ -168,6 +168,7 @@ func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
 					return
 				}
 				w.replayed = w.replayed.then(got)
+				w.replayed.more = w.replayed.more || len(w.replayed.frames) > limit
 				p.failed = p.failed || got.err != nil || got.at.Epoch != l.epoch
 				p.waiting--
 				l.proceed(p.conn.slot, l.conns.at(p.conn.slot))
