@@ -127,7 +127,11 @@ func TestLoad_NamesWrongValues(t *testing.T) {
 		{"listen: 127.0.0.1:99999", `listen: "127.0.0.1:99999" has no port between 0 and 65535 (`},
 		{"listen: http://127.0.0.1:80", `listen: "http://127.0.0.1:80" is no address`},
 		{"admin: {listen: auto}", `admin.listen: "auto" is no address`},
-		{"auth: token", `auth: only "none" is known so far`},
+		{"auth: token", `auth: "token" is none of tokens, none (`},
+		{"auth: ''", `auth: "" is none of tokens, none (`},
+		{"tokens: {leeway: -1s}", "tokens.leeway: cannot be negative ("},
+		{"tokens: {jwks_interval: 0s}", "tokens.jwks_interval: must be above zero ("},
+		{"tokens: {grants_claim: ''}", "tokens.grants_claim: is missing; tidings is usual ("},
 		{"nats: {servers: []}", "nats.servers: is empty"},
 		{"nats: {servers: [127.0.0.1]}", `nats.servers: "127.0.0.1" is no address of NATS`},
 		{"nats: {servers: [{a: b}]}", "nats.servers: entry 1 of the list is no text ("},
@@ -243,7 +247,7 @@ func TestLoad_AddsWhatChecksSay(t *testing.T) {
 	_, err = ForEdge.Load(flags, check)
 	want := Faults{
 		`heartbeat: "1" has no unit: write 1s, 1ms, 1m or 1h (` + path + ":2)", // and no second fault of the same key
-		`auth: only "none" is known so far; tokens come with a later release (` + path + ":3)",
+		`auth: "x" is none of tokens, none (` + path + ":3)",
 		"limits.message_bytes: 1 is outside 128 to 16777216 (" + path + ":1)",
 		"nats.max_payload: odd (the defaults)",
 		"Elsewhere: odd",

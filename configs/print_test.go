@@ -62,6 +62,21 @@ func TestPrint_MasksPasswords(t *testing.T) {
 	}
 }
 
+func TestPrint_MasksTheSecret(t *testing.T) {
+	t.Setenv("TIDINGS_TOKENS_SECRET", "hunter2hunter2hunter2hunter2hunter2")
+	config, err := load(t, ForPublisher, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var printed strings.Builder
+	if err := ForPublisher.Print(&printed, config); err != nil {
+		t.Fatal(err)
+	}
+	if out := printed.String(); strings.Contains(out, "hunter2") || !strings.Contains(out, `secret: "xxxxx"`) {
+		t.Errorf("the secret is shown:\n%s", out)
+	}
+}
+
 func TestFaults_ShowNoPassword(t *testing.T) {
 	_, err := load(t, ForEdge, "", "--nats", "http://ada:hunter2@a:4222,nats://ada:hun ter2@b")
 	if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "hun ter2") {

@@ -40,6 +40,8 @@ type Serving struct {
 	Listen           string        `yaml:"listen" flag:"listen"`
 	Name             string        `yaml:"name" flag:"name"`
 	Auth             string        `yaml:"auth" flag:"auth"`
+	TokenCookie      string        `yaml:"token_cookie"`
+	TokenQuery       bool          `yaml:"token_query"`
 	Origins          []string      `yaml:"origins" flag:"origins"`
 	TrustedProxies   []string      `yaml:"trusted_proxies"`
 	Heartbeat        time.Duration `yaml:"heartbeat"`
@@ -166,7 +168,8 @@ type Log struct {
 	Format string `yaml:"format" flag:"log-format"`
 }
 
-// Auto in place of an address asks for the usual one, and for what is possible if that is taken.
+// Auto in place of an address asks for the usual one, and for what is possible if that is taken. As auth it is tokens where
+// there are keys, and otherwise none.
 const Auto = "auto"
 
 // Off says whether an address means that the port stays closed.

@@ -13,6 +13,7 @@ import (
 
 func (c Edge) validate(f findings) {
 	c.Serving.validate(f)
+	f.oneOf("auth", c.Auth, "tokens", "none")
 	c.Tokens.validate(f.in("tokens"))
 	c.NATS.validate(f.in("nats"))
 	c.Stream.validate(f.in("stream"))
@@ -31,6 +32,7 @@ func (c Publisher) validate(f findings) {
 
 func (c Tidings) validate(f findings) {
 	c.Serving.validate(f)
+	f.oneOf("auth", c.Auth, "auto", "tokens", "none")
 	c.Reading.validate(f)
 	c.Tokens.validate(f.in("tokens"))
 	c.NATS.validate(f.in("nats"))
@@ -42,7 +44,6 @@ func (c Tidings) validate(f findings) {
 
 func (c Serving) validate(f findings) {
 	f.address("listen", c.Listen)
-	f.unless(c.Auth == "none", "auth", `only "none" is known so far; tokens come with a later release`)
 	positive(f, "heartbeat", c.Heartbeat)
 	positive(f, "slow_timeout", c.SlowTimeout)
 	positive(f, "handshake_timeout", c.HandshakeTimeout)

@@ -11,6 +11,7 @@ import (
 	"tidings/bus"
 	"tidings/cmd/internal/daemon"
 	"tidings/cmd/internal/serve"
+	"tidings/cmd/internal/verify"
 	"tidings/configs"
 )
 
@@ -30,14 +31,18 @@ The operator's port (--admin) has /livez, /readyz with reasons, and /metrics for
 SIGTERM has load balancers notice first (drain_wait), then hands the clients over to other edges and ends; a second one ends
 at once.
 
+Who connects has to show a token. Say with which keys tokens are made: tokens.secret_files, tokens.key_files or tokens.jwks;
+` + "`tidings token`" + ` makes keys and tokens to try it with. --auth none lets everybody in.
+
 ` + daemon.ExitCodes,
-		Example: `  edge --nats nats://nats-0:4222,nats://nats-1:4222 --listen :8080 --admin :8081
+		Example: `  edge --nats nats://nats-0:4222,nats://nats-1:4222 --listen :8080 --admin :8081 --token-secret-file secret
+  edge --token-jwks 'https://login.example.org https://login.example.org/.well-known/jwks.json'
   edge --print-config > edge.yaml     then change it, and start with
   edge --config edge.yaml`,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	check := func(config configs.Edge) error {
-		return errors.Join(serve.Check(config.Serving), daemon.CheckBus(config.NATS, config.Stream))
+		return errors.Join(serve.Check(config.Serving), verify.Check(config.Tokens), daemon.CheckBus(config.NATS, config.Stream))
 	}
 	daemon.Configured(cmd, configs.ForEdge, check, start)
 	return daemon.Execute(ctx, cmd, args, stdin, stdout, stderr)
@@ -58,7 +63,11 @@ func start(cmd *cobra.Command, config configs.Edge) error {
 		return err
 	}
 	defer conn.Close()
-	edge, err := serve.New(config.Serving, conn, logger, registry)
+	verifier, err := verify.New(config.Tokens, logger, registry)
+	if err != nil {
+		return err
+	}
+	edge, err := serve.New(config.Serving, verifier, conn, logger, registry)
 	if err != nil {
 		return err
 	}
@@ -72,6 +81,7 @@ func start(cmd *cobra.Command, config configs.Edge) error {
 	logger.Info("started", "admin", admin.Address(), "version", daemon.Version())
 	return daemon.Run(ctx, logger,
 		daemon.Part{Name: "admin", Run: admin.Run},
+		verify.Part(verifier),
 		daemon.Part{Name: "serve", Run: edge.Run},
 	)
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
 
 	"tidings/bus/bustest"
@@ -19,7 +22,7 @@ func TestEdge_LiveWithoutNATSReadyWithIt(t *testing.T) {
 	nats := bustest.New(t)
 	nats.Stop()
 	t.Setenv("TIDINGS_DRAIN_WAIT", "0s")
-	edge := daemontest.Start(t, run, "edge", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", nats.URL())
+	edge := daemontest.Start(t, run, "edge", "--auth", "none", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", nats.URL())
 	address := "http://" + edge.Await(edge.Stderr, admin)
 
 	if code, _ := daemontest.Get(t, address+"/livez"); code != 200 {
@@ -37,9 +40,62 @@ func TestEdge_LiveWithoutNATSReadyWithIt(t *testing.T) {
 
 func TestEdge_SaysThatItIsOpen(t *testing.T) {
 	t.Setenv("TIDINGS_DRAIN_WAIT", "0s")
-	edge := daemontest.Start(t, run, "edge", "--listen", ":0", "--admin", "127.0.0.1:0", "--nats", bustest.New(t).URL())
+	edge := daemontest.Start(t, run, "edge", "--auth", "none", "--listen", ":0", "--admin", "127.0.0.1:0", "--nats", bustest.New(t).URL())
 	daemontest.AwaitStatus(t, "http://"+edge.Await(edge.Stderr, admin)+"/readyz", 200)
 	edge.Await(edge.Stderr, regexp.MustCompile(`"level":"WARN","msg":"(auth is none.*WHOEVER REACHES IT MAY SUBSCRIBE TO EVERYTHING)`))
+}
+
+func TestEdge_DoesNotStartOpenByOversight(t *testing.T) {
+	code, _, stderr := daemontest.Invoke(t, run, "", "edge", "--listen", "127.0.0.1:0", "--admin", "none")
+	if code != 78 || !strings.Contains(stderr, "auth: tokens needs keys: name them in tokens.secret_files") {
+		t.Errorf("ended with %d: %s", code, stderr)
+	}
+	if code, stdout, stderr := daemontest.Invoke(t, run, "", "edge", "--print-config"); code != 0 || !strings.Contains(stdout, "auth: tokens") {
+		t.Errorf("--print-config ended with %d: %s", code, stderr)
+	}
+}
+
+func TestEdge_TakesTokensOfItsKeysAlone(t *testing.T) {
+	t.Setenv("TIDINGS_DRAIN_WAIT", "0s")
+	t.Setenv("TIDINGS_TOKENS_SECRET", "a secret that is long enough, but not to guess")
+	edge := daemontest.Start(t, run, "edge", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", bustest.New(t).URL())
+	daemontest.AwaitStatus(t, "http://"+edge.Await(edge.Stderr, admin)+"/readyz", 200)
+	address := edge.Await(edge.Stderr, regexp.MustCompile(`"msg":"auth is tokens[^"]*","listen":"([^"]+)"`))
+	for _, c := range []struct {
+		secret string
+		status int
+	}{
+		{"a secret that is long enough, but not to guess", 200},
+		{"a secret that is long enough, and not the right", 401},
+	} {
+		claims := jwt.MapClaims{"exp": time.Now().Add(time.Minute).Unix(), "tidings": map[string]any{"subscribe": []string{"metrics.>"}}}
+		token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(c.secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/last?topic=metrics.*", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = response.Body.Close(); response.StatusCode != c.status {
+			t.Errorf("got %s, want %d", response.Status, c.status)
+		}
+		if strings.Contains(edge.Stderr.String(), token[:20]) {
+			t.Error("the log holds a token")
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	_, metrics := daemontest.Get(t, "http://"+edge.Await(edge.Stderr, admin)+"/metrics")
+	for _, want := range []string{`tidings_auth_tokens_total{result="ok"} 1`, `tidings_auth_tokens_total{result="signature"} 1`} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %s", want)
+		}
+	}
 }
 
 func TestEdge_TellsAllFaultsAtOnce(t *testing.T) {

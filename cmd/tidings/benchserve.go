@@ -16,6 +16,7 @@ import (
 	"tidings/cmd/internal/bench"
 	"tidings/cmd/internal/daemon"
 	"tidings/cmd/internal/serve"
+	"tidings/cmd/internal/verify"
 	"tidings/configs"
 )
 
@@ -65,7 +66,7 @@ func serveNATSCommand() *cobra.Command {
 func serveEdgeCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "edge", Short: "An edge"}
 	check := func(config configs.Edge) error {
-		return errors.Join(serve.Check(config.Serving), daemon.CheckBus(config.NATS, config.Stream))
+		return errors.Join(serve.Check(config.Serving), verify.Check(config.Tokens), daemon.CheckBus(config.NATS, config.Stream))
 	}
 	daemon.Configured(cmd, configs.ForEdge, check, func(cmd *cobra.Command, config configs.Edge) error {
 		logger, registry := daemon.NewLogger(cmd.ErrOrStderr(), config.Log), daemon.NewRegistry()
@@ -74,11 +75,15 @@ func serveEdgeCommand() *cobra.Command {
 			return err
 		}
 		defer conn.Close()
-		edge, err := serve.New(config.Serving, conn, logger, registry)
+		verifier, err := verify.New(config.Tokens, logger, registry)
 		if err != nil {
 			return err
 		}
-		return serveUntilInputEnds(cmd, edge)
+		edge, err := serve.New(config.Serving, verifier, conn, logger, registry)
+		if err != nil {
+			return err
+		}
+		return serveUntilInputEnds(cmd, edge, verify.Part(verifier))
 	})
 	return cmd
 }
@@ -120,11 +125,12 @@ type server interface {
 	Run(ctx context.Context) error
 }
 
-func serveUntilInputEnds(cmd *cobra.Command, s server) error {
+// serveUntilInputEnds runs a server, after the parts that it needs.
+func serveUntilInputEnds(cmd *cobra.Command, s server, needs ...daemon.Part) error {
 	fmt.Fprintln(cmd.OutOrStdout(), s.Addr())
 	ctx, stop := untilInputEnds(cmd.Context(), cmd.InOrStdin())
 	defer stop()
-	return s.Run(ctx)
+	return daemon.Run(ctx, slog.New(slog.DiscardHandler), append(needs, daemon.Part{Name: "serve", Run: s.Run})...)
 }
 
 // untilInputEnds is a context that ends when nobody holds the other end of the input any more. The goroutine that

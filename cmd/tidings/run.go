@@ -14,6 +14,7 @@ import (
 	"tidings/cmd/internal/daemon"
 	"tidings/cmd/internal/publish"
 	"tidings/cmd/internal/serve"
+	"tidings/cmd/internal/verify"
 	"tidings/configs"
 )
 
@@ -43,6 +44,7 @@ Ctrl-C or SIGTERM stops cleanly; a second one at once.
 	check := func(config configs.Tidings) error {
 		return errors.Join(
 			serve.Check(config.Serving),
+			verify.Check(config.Tokens),
 			publish.Check(config.Reading),
 			daemon.CheckBus(ownLine(config.NATS), config.Stream),
 		)
@@ -91,7 +93,11 @@ func everything(cmd *cobra.Command, config configs.Tidings, invoked string) erro
 	if err != nil {
 		return err
 	}
-	edge, err := serve.New(config.Serving, conn, logger, registry)
+	verifier, err := verify.New(config.Tokens, logger, registry)
+	if err != nil {
+		return err
+	}
+	edge, err := serve.New(config.Serving, verifier, conn, logger, registry)
 	if err != nil {
 		return err
 	}
@@ -111,6 +117,7 @@ func everything(cmd *cobra.Command, config configs.Tidings, invoked string) erro
 	}
 	return daemon.Run(ctx, logger,
 		daemon.Part{Name: "admin", Run: admin.Run},
+		verify.Part(verifier),
 		daemon.Part{Name: "serve", Run: edge.Run},
 		publish.Part(publisher),
 	)

@@ -120,7 +120,7 @@ func measureAlone(ctx context.Context, s Scenario, floor bool, settle time.Durat
 		return nil, err
 	}
 	defer func() { stopped = errors.Join(stopped, nats.Stop()) }()
-	args := []string{"bench", "serve", "edge", "--listen", "127.0.0.1:0", "--log-level", "warn", "--nats", nats.Address}
+	args := []string{"bench", "serve", "edge", "--listen", "127.0.0.1:0", "--auth", "none", "--log-level", "warn", "--nats", nats.Address}
 	path := "/ws"
 	if floor {
 		args, path = []string{"bench", "serve", "floor", "--stream", "--nats", nats.Address}, "/"

@@ -71,7 +71,11 @@ func Configured[T any](cmd *cobra.Command, p configs.Program[T], check configs.C
 	show := cmd.Flags().Bool("print-config", false, "print the configuration that would be used, passwords masked, and exit")
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		config, err := p.Load(cmd.Flags(), check)
+		checks := []configs.Check[T]{check}
+		if !*show {
+			checks = append(checks, startable[T])
+		}
+		config, err := p.Load(cmd.Flags(), checks...)
 		switch {
 		case err != nil:
 			return err
@@ -80,4 +84,12 @@ func Configured[T any](cmd *cobra.Command, p configs.Program[T], check configs.C
 		}
 		return run(cmd, config)
 	}
+}
+
+// startable asks a configuration that has something to say about it whether a program may start with it.
+func startable[T any](config T) error {
+	if c, ok := any(config).(interface{ Startable() error }); ok {
+		return c.Startable()
+	}
+	return nil
 }

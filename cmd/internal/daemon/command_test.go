@@ -30,6 +30,7 @@ func execute(t *testing.T, outcome func(configs.Edge) error, args ...string) (co
 }
 
 func TestExecute_ExitCodes(t *testing.T) {
+	t.Setenv("TIDINGS_AUTH", "none")
 	for _, c := range []struct {
 		name   string
 		args   []string

@@ -36,7 +36,7 @@ func startEdge(t testing.TB, server *bustest.Server, args ...string) edge {
 func launchEdge(t testing.TB, server *bustest.Server, env []string, args ...string) edge {
 	t.Helper()
 	args = append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", server.URL()}, args...)
-	env = append([]string{"TIDINGS_DRAIN_WAIT=0s", "TIDINGS_DRAIN_WINDOW=4s", "TIDINGS_DRAIN_GRACE=6s"}, env...) // no load balancer has to notice
+	env = append([]string{"TIDINGS_AUTH=none", "TIDINGS_DRAIN_WAIT=0s", "TIDINGS_DRAIN_WINDOW=4s", "TIDINGS_DRAIN_GRACE=6s"}, env...) // no load balancer has to notice
 	e := edge{program: launch(t, command{path: programs.path(t, "edge"), args: args, env: env})}
 	e.socket = "ws://" + e.await(e.stderr, `"msg":"auth is none.*"listen":"([^"]+)"`) + "/ws"
 	e.admin = "http://" + e.await(e.stderr, `"msg":"started","admin":"([^"]+)"`)

@@ -59,7 +59,7 @@ func TestPrintConfig_RoundTrip(t *testing.T) {
 		want    []string
 	}{
 		{"tidings", []string{"--listen", "127.0.0.1:9", "--host", "Web 1"}, "TIDINGS_LIMITS_MESSAGE_BYTES=1MiB", []string{`"Web 1"`, "message_bytes: 1MiB"}},
-		{"edge", []string{"--nats", "nats://a:1,nats://b:2", "--name", "e: #1"}, "TIDINGS_HEARTBEAT=1m30s", []string{`"e: #1"`, "heartbeat: 1m30s", "nats://b:2"}},
+		{"edge", []string{"--nats", "nats://a:1,nats://b:2", "--name", "e: #1", "--auth", "none"}, "TIDINGS_HEARTBEAT=1m30s", []string{`"e: #1"`, "heartbeat: 1m30s", "nats://b:2"}},
 		{"publisher", []string{"--host", "web-1", "--admin", "none"}, "TIDINGS_DOCKER_LABELS=a.b,c", []string{"web-1", "a.b"}},
 	} {
 		t.Run(c.program, func(t *testing.T) {

@@ -15,12 +15,15 @@ import (
 	"tidings/cmd/internal/daemon"
 	"tidings/configs"
 	"tidings/edge"
+	"tidings/edge/auth"
 	"tidings/edge/web"
 )
 
 // Check tells what an edge has against a configuration.
 func Check(config configs.Serving) error {
-	return edgeConfig(config, new(bus.Conn), nil, nil).Validate() // the line to NATS comes later
+	c := edgeConfig(config, new(bus.Conn), nil, nil) // the line to NATS comes later, and so do the keys
+	c.Open = true
+	return c.Validate()
 }
 
 // Name is the edge's own, as its clients and NATS' monitoring know it: the configured one, or the host's.
@@ -29,16 +32,25 @@ func Name(config configs.Serving) string {
 	return cmp.Or(config.Name, host, "edge")
 }
 
-// New makes the edge, with its port open. It serves nothing before its Run.
-func New(config configs.Serving, conn *bus.Conn, logger *slog.Logger, registry prometheus.Registerer) (*edge.Edge, error) {
+// New makes the edge, with its port open. It serves nothing before its Run. A verifier is not asked by an edge whose auth is
+// none, and may be nil only there, or where auth is auto.
+func New(config configs.Serving, verifier *auth.Verifier, conn *bus.Conn, logger *slog.Logger, registry prometheus.Registerer) (*edge.Edge, error) {
 	if config.GCPercent > 0 {
 		debug.SetGCPercent(config.GCPercent)
 	}
-	e, err := edge.New(edgeConfig(config, conn, logger, registry))
+	c := edgeConfig(config, conn, logger, registry)
+	if c.Open = config.Auth == "none" || config.Auth == configs.Auto && verifier == nil; !c.Open && verifier != nil {
+		c.Verifier = verifier
+	}
+	e, err := edge.New(c)
 	if err != nil {
 		return nil, daemon.Taken(err, "--listen")
 	}
-	warnOpen(logger, e.Addr())
+	if c.Open {
+		warnOpen(logger, e.Addr())
+	} else {
+		logger.Info("auth is tokens: who has none is refused", "listen", e.Addr().String())
+	}
 	return e, nil
 }
 
@@ -47,7 +59,8 @@ func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, reg
 		Listen:           config.Listen,
 		Node:             Name(config),
 		Bus:              conn,
-		Open:             config.Auth == "none",
+		TokenCookie:      config.TokenCookie,
+		TokenQuery:       config.TokenQuery,
 		Heartbeat:        config.Heartbeat,
 		HandshakeTimeout: config.HandshakeTimeout,
 		SlowTimeout:      config.SlowTimeout,
@@ -95,7 +108,7 @@ func gather(most time.Duration) time.Duration {
 	return most
 }
 
-// warnOpen says out loud that there are no tokens yet.
+// warnOpen says out loud that nobody is asked who they are.
 func warnOpen(logger *slog.Logger, address net.Addr) {
 	if daemon.IsLoopback(address) {
 		logger.Info("auth is none: whoever is on this machine may subscribe to everything", "listen", address.String())

@@ -26,7 +26,11 @@ func Check(config configs.Tokens) error {
 }
 
 // New makes the verifier, and reads its files; what is wrong with those ends the program as a fault of its configuration.
+// nil: there are no keys, and so nobody can be verified.
 func New(config configs.Tokens, logger *slog.Logger, registry prometheus.Registerer) (*auth.Verifier, error) {
+	if !config.HasKeys() {
+		return nil, nil
+	}
 	c, err := authConfig(config)
 	if err != nil {
 		return nil, daemon.WithCode(daemon.ExitConfig, configs.Under("tokens", err))
@@ -39,9 +43,15 @@ func New(config configs.Tokens, logger *slog.Logger, registry prometheus.Registe
 	return v, nil
 }
 
-// Part is a verifier as one of a program's parts. What asks it goes after it, so that it stops last.
+// Part is a verifier as one of a program's parts, one without work for nil. What asks it comes after it, and so ends first.
 func Part(v *auth.Verifier) daemon.Part {
-	return daemon.Part{Name: "tokens", Run: func(ctx context.Context) error { return v.Run(ctx) }}
+	return daemon.Part{Name: "tokens", Run: func(ctx context.Context) error {
+		if v == nil {
+			<-ctx.Done()
+			return nil
+		}
+		return v.Run(ctx)
+	}}
 }
 
 // authConfig is a configuration in the words of package auth, and what is wrong with the lists that are written as texts.
