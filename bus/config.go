@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,7 +17,11 @@ type Config struct {
 	Servers   []string                   // NATS URLs; default nats://127.0.0.1:4222
 	InProcess nats.InProcessConnProvider // an embedded server instead of Servers
 	Name      string                     // the connection's name in NATS' monitoring; default "tidings"
+	Login     Login                      // who we are to NATS; default nobody
+	TLS       TLS                        // default as the servers want it
 	Prefix    string                     // of all subjects; default "tidings"
+	Inbox     string                     // where answers arrive, so that others may be kept from there; default "_INBOX_" and Prefix
+	API       string                     // JetStream's subjects as this account sees them; default "$JS.API"
 	Stream    StreamConfig
 
 	MaxPayload int // bytes; larger ones are neither published nor delivered; default 1 MiB
@@ -51,11 +56,14 @@ const (
 	defaultServer     = nats.DefaultURL
 	defaultName       = "tidings"
 	defaultPrefix     = "tidings"
+	defaultAPI        = "$JS.API"
 	defaultStream     = "TIDINGS"
 	defaultMaxPayload = 1 << 20
 )
 
 var (
+	inboxGrammar  = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	apiGrammar    = regexp.MustCompile(`^[$A-Za-z0-9_-]+(\.[$A-Za-z0-9_-]+)*$`)
 	prefixGrammar = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 	streamGrammar = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 )
@@ -71,6 +79,10 @@ func (c Config) Validate() error {
 	}
 	fault(c.InProcess == nil || len(c.Servers) == 0, "servers: must be empty when an embedded server is used")
 	fault(prefixGrammar.MatchString(c.Prefix), "prefix: %q must be tokens of A-Z a-z 0-9 _ - joined by dots", c.Prefix)
+	fault(inboxGrammar.MatchString(c.Inbox), "inbox: %q must be tokens of A-Z a-z 0-9 _ - joined by dots", c.Inbox)
+	fault(apiGrammar.MatchString(c.API), "api: %q must be tokens of A-Z a-z 0-9 _ - $ joined by dots", c.API)
+	c.Login.check(c.Servers, fault)
+	c.TLS.check(fault)
 	fault(c.MaxPayload > 0, "max_payload: %d must be above 0", c.MaxPayload)
 	fault(streamGrammar.MatchString(c.Stream.Name), "stream.name: %q must be one token of A-Z a-z 0-9 _ -", c.Stream.Name)
 	fault(c.Stream.MaxAge >= time.Second, "stream.max_age: %v must be at least 1s", c.Stream.MaxAge)
@@ -92,6 +104,8 @@ func (c Config) withDefaults() Config {
 	}
 	orElse(&c.Name, defaultName)
 	orElse(&c.Prefix, defaultPrefix)
+	orElse(&c.Inbox, "_INBOX_"+strings.ReplaceAll(c.Prefix, ".", "_"))
+	orElse(&c.API, defaultAPI)
 	orElse(&c.MaxPayload, defaultMaxPayload)
 	orElse(&c.Stream.Name, defaultStream)
 	orElse(&c.Stream.MaxAge, 24*time.Hour)

@@ -85,10 +85,13 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	c.up, c.breakUp = context.WithCancelCause(context.Background())
 	var err error
-	if c.nc, err = nats.Connect(strings.Join(cfg.Servers, ","), c.options()...); err != nil {
+	var dialer dialer
+	options := slices.Concat(c.options(), cfg.TLS.options(), cfg.Login.options(&dialer))
+	if c.nc, err = nats.Connect(strings.Join(cfg.Servers, ","), options...); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	if c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(callTimeout)); err == nil {
+	dialer.line.Store(c.nc)
+	if c.js, err = jetstream.NewWithAPIPrefix(c.nc, cfg.API, jetstream.WithDefaultTimeout(callTimeout)); err == nil {
 		err = c.metrics.register(cfg.Registerer, c.nc)
 	}
 	if err != nil {
@@ -109,7 +112,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 func (c *Conn) options() []nats.Option {
 	options := []nats.Option{
 		nats.Name(c.cfg.Name),
-		nats.CustomInboxPrefix("_INBOX_" + strings.ReplaceAll(c.cfg.Prefix, ".", "_")),
+		nats.CustomInboxPrefix(c.cfg.Inbox),
 		nats.Timeout(dialTimeout),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
@@ -212,9 +215,14 @@ func (c *Conn) lineFailed(err error) {
 	news := c.lineErr == nil || c.lineErr.Error() != err.Error()
 	c.lineErr = err
 	c.mu.Unlock()
-	if news {
-		c.log.Warn("cannot reach NATS, trying again for ever", "error", err)
+	if !news {
+		return
 	}
+	if refused(err) {
+		c.log.Error("NATS refuses this login, trying again for ever: has it changed?", "error", err)
+		return
+	}
+	c.log.Warn("cannot reach NATS, trying again for ever", "error", err)
 }
 
 // asyncError gets what NATS' client has to say outside of any call.
@@ -227,6 +235,9 @@ func (c *Conn) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 			l.overflowed(sub)
 		}
 		return
+	}
+	if !c.State().Connected || refused(err) {
+		return // lineFailed or lineDown says it
 	}
 	c.log.Warn("NATS reports an error", "error", err)
 }

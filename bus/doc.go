@@ -10,8 +10,8 @@
 // (message.go, json.go) makes a Message of it.
 //
 // What was missed is read back from the stream by Direct Get, many messages for one request (get.go): how things stand
-// (Last, last.go), a stretch to fill a chart (LastN, lastn.go), all that followed a place (After, after.go), which also
-// judges whether it is complete. No consumer is made on the stream, by any of them.
+// (Last, last.go; of one topic Newest, newest.go), a stretch to fill a chart (LastN, lastn.go), all that followed a place
+// (After, after.go), which also judges whether it is complete. No consumer is made on the stream, by any of them.
 //
 // An action goes the other way: an edge asks by Act (act.go) on <prefix>.act.<host>, a publisher that serves them (serve.go) answers.
 //
@@ -24,6 +24,13 @@
 // watches for a stream that was deleted or made anew, and says so by OnState: positions of another epoch are void. A stream
 // with storage "memory" on a cluster, with one replica, would lose its messages with its server and keep its name: do
 // not do this.
+//
+// # Who we are
+//
+// A Login (login.go) is checked at the start, each fault by its key, and its files are read anew for each attempt to connect: what an
+// operator replaces there needs no restart. A login that NATS refuses is said once and tried on. What each role has to be
+// allowed is in configs/nats, which also says why roles are accounts: with API, JetStream's subjects are where an account has
+// them, and with Inbox, answers arrive where others may be kept from.
 //
 // # Replicas
 //
@@ -78,6 +85,9 @@
 //     TestOutbox_FullDropsTheOldest, TestOutbox_GraceEnds, TestOutbox_WhatNobodyTakesHoldsUpNothing.
 //   - A Conn starts before NATS does, and never gives up: TestConnect_BeforeNATSIsThere, TestReconnect_GoesOnAndKeepsTheEpoch.
 //   - A server that is cut off from its cluster is left for another one: TestMarooned_ServerIsLeftForAnotherOne.
+//   - Logins are read anew: TestLogin_PasswordIsReadAnew, TestLogin_NKeyIsReadAnew, TestLogin_CredentialsAreReadAnew; what is wrong
+//     with them is said, and no secret: TestLogin_SaysWhichFileIsWrong, TestLogin_RefusedIsSaidOnceAndTriedOn.
+//   - A line that shall be encrypted never falls back: TestTLS_NeverFallsBack, TestTLS_BothSidesAreChecked.
 //   - What a full Listener lost is told, wholly: TestListener_OverflowIsToldUntilTheEnd.
 //   - The stream is made by whoever comes first, and never damaged: TestStream_TwoCreateItAtTheSameTime,
 //     TestStream_IsBroughtUpToDateAndKeepsWhatItHolds, TestStream_WhatCannotBeChangedIsSaid, TestStream_OperatorsIsOnlyChecked,

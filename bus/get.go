@@ -118,7 +118,7 @@ func (c *Conn) newest(ctx context.Context, filters []string) ([]uint64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode a request: %w", err)
 		}
-		reply, err := c.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+c.cfg.Stream.Name, body)
+		reply, err := c.nc.RequestWithContext(ctx, c.cfg.API+".STREAM.MSG.GET."+c.cfg.Stream.Name, body)
 		if err != nil {
 			return nil, lineError(err)
 		}
@@ -142,7 +142,7 @@ func (c *Conn) sendGet(r getRequest, reply string) error {
 	if err != nil {
 		return fmt.Errorf("encode a Direct Get: %w", err)
 	}
-	if err := c.nc.PublishRequest("$JS.API.DIRECT.GET."+c.cfg.Stream.Name, reply, body); err != nil {
+	if err := c.nc.PublishRequest(c.cfg.API+".DIRECT.GET."+c.cfg.Stream.Name, reply, body); err != nil {
 		return lineError(err)
 	}
 	return nil

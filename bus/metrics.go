@@ -10,9 +10,10 @@ import (
 
 // The closed lists behind the labels.
 const (
-	readLast  = "last"
-	readLastN = "last_n"
-	readAfter = "after"
+	readLast   = "last"
+	readLastN  = "last_n"
+	readAfter  = "after"
+	readNewest = "newest"
 
 	failUnavailable = "unavailable" // NATS was not reachable
 	failNoStream    = "no_stream"   // nobody took the message
@@ -34,7 +35,7 @@ const (
 )
 
 var (
-	readNames       = []string{readLast, readLastN, readAfter}
+	readNames       = []string{readLast, readLastN, readAfter, readNewest}
 	failReasons     = []string{failUnavailable, failNoStream, failTimeout, failConflict, failRefused}
 	dropReasons     = []string{dropSuperseded, dropFull, dropInvalid, dropRefused, dropShutdown}
 	unservedReasons = []string{unservedMalformed, unservedTooMany, unservedStopping}

@@ -43,6 +43,7 @@ func roundTrip[T any](t *testing.T, p Program[T], content string, args ...string
 }
 
 func TestPrint_MasksPasswords(t *testing.T) {
+	t.Setenv("TIDINGS_NATS_PASSWORD", "hunter2")
 	config, err := load(t, ForEdge, "", "--nats", "nats://ada:hunter2@a:4222,nats://s3cr3ttoken@b:4222,nats://c:4222")
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,10 @@ func TestPrint_MasksPasswords(t *testing.T) {
 	if want := `["nats://ada:xxxxx@a:4222", "nats://xxxxx@b:4222", "nats://c:4222"]`; !strings.Contains(printed.String(), want) {
 		t.Errorf("no %s in:\n%s", want, printed.String())
 	}
-	if !strings.Contains(config.NATS.Servers[0], "hunter2") {
+	if !strings.Contains(printed.String(), `password: "xxxxx"`) {
+		t.Errorf("nothing stands for the password in:\n%s", printed.String())
+	}
+	if !strings.Contains(config.NATS.Servers[0], "hunter2") || config.NATS.Password != "hunter2" {
 		t.Error("printing changed the configuration itself")
 	}
 }

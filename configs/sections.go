@@ -132,9 +132,25 @@ type Docker struct {
 
 // NATS is the line to servers that run elsewhere.
 type NATS struct {
-	Servers    []string `yaml:"servers" flag:"nats" secret:"url"`
-	Prefix     string   `yaml:"prefix"`
-	MaxPayload Bytes    `yaml:"max_payload"`
+	Servers      []string `yaml:"servers" flag:"nats" secret:"url"`
+	Credentials  string   `yaml:"credentials" flag:"nats-credentials"`
+	NKey         string   `yaml:"nkey"`
+	User         string   `yaml:"user"`
+	Password     string   `yaml:"password" secret:"value"`
+	PasswordFile string   `yaml:"password_file"`
+	TLS          NATSTLS  `yaml:"tls"`
+	Prefix       string   `yaml:"prefix"`
+	API          string   `yaml:"api"`
+	MaxPayload   Bytes    `yaml:"max_payload"`
+}
+
+// NATSTLS is how that line is encrypted.
+type NATSTLS struct {
+	CA             string `yaml:"ca" flag:"nats-ca"`
+	Cert           string `yaml:"cert"`
+	Key            string `yaml:"key"`
+	ServerName     string `yaml:"server_name"`
+	HandshakeFirst bool   `yaml:"handshake_first"`
 }
 
 // OwnNATS is the server in the process.

@@ -102,6 +102,7 @@ func (c NATS) validate(f findings) {
 		f.unless(isServer(server), "servers", strconv.Quote(mask(server))+" is no address of NATS such as nats://nats.example.org:4222")
 	}
 	f.unless(c.Prefix != "", "prefix", "is missing; tidings is usual")
+	f.unless(c.API != "", "api", "is missing; $JS.API is usual")
 	positive(f, "max_payload", c.MaxPayload)
 }
 

@@ -154,7 +154,7 @@ func (c *claim) await(ctx context.Context) error {
 			c.setState(fmt.Errorf("waiting for the claim of %s to the name of host %q to lapse", owner(other), c.host))
 			c.logger.Warn("another publisher has published as this host; waiting whether it still does",
 				"host", c.host, "instance", owner(other), "at most", c.ttl)
-		case last.Seq != other.Seq:
+		case last.Seq > other.Seq: // not one that a replica behind still has
 			return c.taken(last)
 		case time.Since(since) > 2*c.ttl:
 			c.logger.Warn("what the other publisher said does not lapse, nor is it renewed; taking over", "host", c.host)
@@ -198,13 +198,17 @@ func (c *claim) say(ctx context.Context, o bus.PublishOptions) error {
 	if lookErr != nil {
 		return lookErr
 	}
+	place := placeInConflict(err)
+	if last.Seq < place {
+		return fmt.Errorf("the replica of the stream that answered has not come to #%d yet", place)
+	}
 	if found && last.Header.Get(instanceHeader) != c.instance {
 		return c.taken(last)
 	}
 	// Our own, whose ack was lost. Or a marker: the publisher before has stopped, or
 	// NATS was away for longer than ours was to live. Or nothing at all: the stream
 	// was made anew.
-	if c.last = placeInConflict(err); c.last == 0 && found {
+	if c.last = place; c.last == 0 {
 		c.last = last.Seq
 	}
 	return c.publish(ctx, o)
@@ -228,15 +232,12 @@ func (c *claim) publish(ctx context.Context, o bus.PublishOptions) error {
 	return nil
 }
 
-// look asks for the topic's last message. A marker is none.
+// look asks for the topic's last message, and whether it is one that lives: a marker is none.
 func (c *claim) look(ctx context.Context) (last bus.Message, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	s, err := c.bus.Last(ctx, bus.Pattern(c.topic))
-	if err != nil || len(s.Messages) == 0 {
-		return bus.Message{}, false, err
-	}
-	return s.Messages[0], true, nil
+	last, found, err = c.bus.Newest(ctx, c.topic)
+	return last, found && !last.Gone, err
 }
 
 func (c *claim) hold() {

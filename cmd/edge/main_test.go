@@ -100,8 +100,10 @@ func TestEdge_TakesTokensOfItsKeysAlone(t *testing.T) {
 
 func TestEdge_TellsAllFaultsAtOnce(t *testing.T) {
 	t.Setenv("TIDINGS_LIMITS_HEADERS", "1")
+	t.Setenv("TIDINGS_NATS_TLS_CERT", "/nowhere/edge.pem")
+	t.Setenv("TIDINGS_NATS_CREDENTIALS", "/nowhere/edge.creds")
 	code, _, stderr := daemontest.Invoke(t, run, "", "edge", "--listen", "x", "--auth", "jwt", "--nats", "ftp://x")
-	for _, want := range []string{"\n  listen: ", "\n  auth: ", "\n  nats.servers: ", "\n  limits.headers: "} {
+	for _, want := range []string{"\n  listen: ", "\n  auth: ", "\n  nats.servers: ", "\n  nats.credentials: open /nowhere/edge.creds: ", "\n  nats.tls.key: ", "\n  limits.headers: "} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q", want)
 		}

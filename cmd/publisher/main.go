@@ -55,7 +55,9 @@ func start(cmd *cobra.Command, config configs.Publisher) error {
 	if err != nil {
 		return err
 	}
-	conn, err := bus.Connect(context.WithoutCancel(ctx), daemon.Bus(config.NATS, config.Stream, publish.Name(config.Reading), logger, registry))
+	line := daemon.Bus(config.NATS, config.Stream, publish.Name(config.Reading), logger, registry)
+	line.Inbox = publish.Inbox(line.Prefix, config.Reading)
+	conn, err := bus.Connect(context.WithoutCancel(ctx), line)
 	if err != nil {
 		return err
 	}

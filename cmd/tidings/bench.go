@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -68,8 +67,7 @@ with all that NATS brought. What an edge costs in multiples of that is a figure 
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringSliceVar(&config.URLs, "url", []string{environment("TIDINGS_URL", defaultURL)}, "`URL` of the edge's WebSocket; several take the clients in turn (TIDINGS_URL)")
-	flags.StringSliceVar(&config.NATS.Servers, "nats", strings.Split(environment("TIDINGS_NATS_SERVERS", "nats://127.0.0.1:4222"), ","), "`URL`s of NATS servers (TIDINGS_NATS_SERVERS)")
-	flags.StringVar(&config.NATS.Prefix, "prefix", environment("TIDINGS_NATS_PREFIX", "tidings"), "first token of every subject (TIDINGS_NATS_PREFIX)")
+	natsFlags(flags, &config.NATS)
 	flags.StringVar(&name, "name", "", "standing `SCENARIO`, see --list")
 	flags.BoolVar(&list, "list", false, "list the standing scenarios")
 	scenarioFlags(flags, &config.Scenario)
@@ -156,8 +154,7 @@ func runBench(ctx context.Context, config bench.Config, write func(io.Writer, *b
 		defer p.clear()
 	}
 	if config.Floor {
-		floor, err := bench.StartChild(ctx, "bench", "serve", "floor", "--topic", config.Topic,
-			"--prefix", config.NATS.Prefix, "--nats", strings.Join(config.NATS.Servers, ","))
+		floor, err := bench.StartChild(ctx, append([]string{"bench", "serve", "floor", "--topic", config.Topic}, natsArgs(config.NATS)...)...)
 		if err != nil {
 			return daemon.WithCode(daemon.ExitUnavailable, err)
 		}

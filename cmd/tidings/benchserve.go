@@ -113,8 +113,7 @@ func serveFloorCommand() *cobra.Command {
 			return serveUntilInputEnds(cmd, floor)
 		},
 	}
-	cmd.Flags().StringSliceVar(&config.Servers, "nats", nil, "`URL`s of NATS servers")
-	cmd.Flags().StringVar(&config.Prefix, "prefix", "", "first token of every subject")
+	natsFlags(cmd.Flags(), &config)
 	cmd.Flags().StringVar(&topic, "topic", "bench", "`TYPE` of the topics that it passes on")
 	cmd.Flags().BoolVar(&stream, "stream", false, "make the stream, as an edge does")
 	return cmd

@@ -60,8 +60,7 @@ the place that the stream gave each of them, one a line. What is no JSON is not 
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&config.Servers, "nats", strings.Split(environment("TIDINGS_NATS_SERVERS", "nats://127.0.0.1:4222"), ","), "`URL`s of NATS servers (TIDINGS_NATS_SERVERS)")
-	flags.StringVar(&config.Prefix, "prefix", environment("TIDINGS_NATS_PREFIX", "tidings"), "first token of every subject (TIDINGS_NATS_PREFIX)")
+	natsFlags(flags, &config)
 	flags.DurationVar(&ttl, "ttl", 0, "the message lapses after this `TIME`, unless another follows; 0: it does not")
 	flags.DurationVar(&timeout, "timeout", 5*time.Second, "give up a message that is not taken within this `TIME`")
 	return cmd

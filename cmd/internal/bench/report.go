@@ -123,7 +123,7 @@ func measureAlone(ctx context.Context, s Scenario, floor bool, settle time.Durat
 	args := []string{"bench", "serve", "edge", "--listen", "127.0.0.1:0", "--auth", "none", "--log-level", "warn", "--nats", nats.Address}
 	path := "/ws"
 	if floor {
-		args, path = []string{"bench", "serve", "floor", "--stream", "--nats", nats.Address}, "/"
+		args, path = []string{"bench", "serve", "floor", "--stream", "--prefix", "tidings", "--nats", nats.Address}, "/"
 	}
 	cfg := Config{
 		Scenario: s, Floor: floor, Settle: settle,

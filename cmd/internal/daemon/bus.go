@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,9 +17,24 @@ func Bus(nats configs.NATS, stream configs.Stream, name string, logger *slog.Log
 		manage = bus.ManageOperator
 	}
 	return bus.Config{
-		Servers:    nats.Servers,
-		Name:       name,
+		Servers: nats.Servers,
+		Name:    name,
+		Login: bus.Login{
+			Credentials:  nats.Credentials,
+			NKey:         nats.NKey,
+			User:         nats.User,
+			Password:     nats.Password,
+			PasswordFile: nats.PasswordFile,
+		},
+		TLS: bus.TLS{
+			CA:             nats.TLS.CA,
+			Cert:           nats.TLS.Cert,
+			Key:            nats.TLS.Key,
+			ServerName:     nats.TLS.ServerName,
+			HandshakeFirst: nats.TLS.HandshakeFirst,
+		},
 		Prefix:     nats.Prefix,
+		API:        nats.API,
 		MaxPayload: int(nats.MaxPayload),
 		Stream: bus.StreamConfig{
 			Name:        stream.Name,
@@ -36,5 +52,8 @@ func Bus(nats configs.NATS, stream configs.Stream, name string, logger *slog.Log
 
 // CheckBus tells what the line to NATS has against a configuration.
 func CheckBus(nats configs.NATS, stream configs.Stream) error {
-	return Bus(nats, stream, "", nil, nil).Validate()
+	line := Bus(nats, stream, "", nil, nil)
+	kept := bus.Config{Stream: line.Stream}
+	line.Stream = bus.StreamConfig{}
+	return errors.Join(configs.Under("nats", line.Validate()), kept.Validate())
 }

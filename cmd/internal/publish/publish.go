@@ -38,6 +38,11 @@ func Name(config configs.Reading) string {
 	return strings.TrimSpace("publisher " + hostConfig(config.Host, nil).Host)
 }
 
+// Inbox is where NATS' answers to the publisher arrive. Its host's name is in it, so that each can be kept from the others'.
+func Inbox(prefix string, config configs.Reading) string {
+	return "_INBOX_" + strings.ReplaceAll(prefix, ".", "_") + "." + bus.HostToken(hostConfig(config.Host, nil).Host)
+}
+
 // New makes the publisher with a source for the host and, unless it is switched off, one for its containers.
 func New(config configs.Reading, conn *bus.Conn, logger *slog.Logger, registry prometheus.Registerer) (*publisher.Publisher, error) {
 	machine := hostConfig(config.Host, logger)
