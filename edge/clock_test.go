@@ -14,7 +14,7 @@ func TestSession_IsLookedAtByTheWallClock(t *testing.T) {
 	l := s.loop
 	s.clients(1)
 	c := l.conns.at(0)
-	c.session = &session{Session: &auth.Session{Expires: l.now.Add(time.Hour)}}
+	c.session = &session{Session: endsAt(l.now.Add(time.Hour))}
 	l.plan(0, c)
 	var look []timer
 	l.timers.advance(l.now.Add(lookEvery+tick), func(t timer) { look = append(look, t) })
@@ -42,10 +42,12 @@ func TestSession_RefreshesDoNotAddTimersUp(t *testing.T) {
 	c.session = &session{}
 	before := l.timers.pending
 	for i := range 1000 {
-		c.session.Session = &auth.Session{Expires: l.now.Add(time.Hour + time.Duration(i%7)*time.Minute)}
+		c.session.Session = endsAt(l.now.Add(time.Hour + time.Duration(i%7)*time.Minute))
 		l.plan(0, c)
 	}
 	if more := l.timers.pending - before; more != 1 {
 		t.Errorf("%d timers are set", more)
 	}
 }
+
+func endsAt(at time.Time) *auth.Session { return &auth.Session{Expires: at, Ends: at} }

@@ -3,20 +3,22 @@ package edge_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"tidings/bus"
+	"github.com/golang-jwt/jwt/v5"
+
 	"tidings/edge"
 	"tidings/edge/auth"
 )
 
-// issuer makes tokens, and is the verifier of edges that take them. Verifying some of them takes as long as a test likes.
+// issuer makes tokens, and verifies them for the edges that take them. Some of its verifications take as long as a test likes.
 type issuer struct {
+	t        testing.TB
+	verifier *auth.Verifier
+
 	mu      sync.Mutex
-	tokens  map[string]*auth.Session
 	gates   map[string]gate
 	trouble map[string]error // tokens that can't be verified, and why
 	waiting int
@@ -28,8 +30,22 @@ type gate struct {
 	open  chan struct{}
 }
 
-func newIssuer(testing.TB) *issuer {
-	return &issuer{tokens: map[string]*auth.Session{}, gates: map[string]gate{}, trouble: map[string]error{}}
+// secret is what the issuer signs with.
+const secret = "thirty-two bytes, and some more of them"
+
+// leeway is how long a token is taken after it has expired, where a test asks for that.
+const leeway = 2 * time.Second
+
+func newIssuer(t testing.TB) *issuer { return newIssuerWith(t, auth.Config{Leeway: -1}) }
+
+func newIssuerWith(t testing.TB, cfg auth.Config) *issuer {
+	t.Helper()
+	cfg.NoExpiry, cfg.Secret = true, secret
+	v, err := auth.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &issuer{t: t, verifier: v, gates: map[string]gate{}, trouble: map[string]error{}}
 }
 
 // takes makes an edge take the issuer's tokens.
@@ -38,40 +54,27 @@ func (i *issuer) takes(cfg *edge.Config) { cfg.Verifier = i }
 // grants is what a token says.
 type grants struct {
 	sub       string
-	expires   time.Time // zero: never
+	expires   time.Time // a whole second; zero: never
 	subscribe []string
 	act       []string
 }
 
-// leeway is how long a token is taken after it has expired.
-const leeway = 2 * time.Second
-
-func (i *issuer) token(g grants) string {
-	s := &auth.Session{Subject: g.sub, Expires: g.expires}
-	for _, p := range g.subscribe {
-		s.Subscribe = append(s.Subscribe, bus.Pattern(p))
-	}
-	for _, p := range g.act {
-		s.Act = append(s.Act, auth.ActPattern(p))
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	name := "dG9rZW4." + strings.Repeat("x", len(i.tokens)+1) + ".c2ln"
-	i.tokens[name] = s
-	return name
+// soon is a whole second, as exp counts them, at least so far off and less than a second more.
+func soon(d time.Duration) time.Time {
+	return time.Now().Add(d + time.Second - 1).Truncate(time.Second)
 }
 
-func (i *issuer) verify(_ context.Context, token string) (*auth.Session, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	s := i.tokens[token]
-	switch {
-	case s == nil:
-		return nil, auth.ErrInvalid
-	case !s.Expires.IsZero() && time.Now().After(s.Expires.Add(leeway)):
-		return nil, auth.ErrExpired
+func (i *issuer) token(g grants) string {
+	i.t.Helper()
+	claims := jwt.MapClaims{"sub": g.sub, "tidings": map[string]any{"subscribe": g.subscribe, "act": g.act}}
+	if !g.expires.IsZero() {
+		claims["exp"] = g.expires.Unix()
 	}
-	return s, nil
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return token
 }
 
 // held is a token that is verified as the given one, but not before it is released.
@@ -117,7 +120,7 @@ func (i *issuer) Verify(ctx context.Context, token string) (*auth.Session, error
 	case err != nil:
 		return nil, err
 	case !held:
-		return i.verify(ctx, token)
+		return i.verifier.Verify(ctx, token)
 	}
 	defer func() {
 		i.mu.Lock()
@@ -126,7 +129,7 @@ func (i *issuer) Verify(ctx context.Context, token string) (*auth.Session, error
 	}()
 	select {
 	case <-g.open:
-		return i.verify(ctx, g.token)
+		return i.verifier.Verify(ctx, g.token)
 	case <-ctx.Done():
 		return nil, auth.ErrUnavailable
 	}

@@ -15,23 +15,16 @@ import (
 type session struct {
 	*auth.Session
 
-	ends   time.Time // when the connection is closed, by the wall clock; zero: never
-	warn   time.Time // when its client is told so, by the wall clock; zero: it was, or never
-	looked time.Time // when that is looked at next; zero: never
+	warn   time.Time // when its client is told that the token expires, by the wall clock; zero: it was, or never
+	looked time.Time // when that, and the token's end, is looked at next; zero: never
 }
 
 // lookEvery bounds the time between two looks at a session that ends: exp is a time of the wall clock, which may be set
 // while a timer runs, or stand still with the machine.
 const lookEvery = 30 * time.Second
 
-const (
-	// lateGrace is what a connection is given whose token had expired when it was taken, within the leeway of clocks that differ. Closed
-	// at once, it would come back with the same token, again and again.
-	lateGrace = 5 * time.Second
-
-	// warnLeast is the shortest time before its end at which a client is told: below it there is none to do anything.
-	warnLeast = 200 * time.Millisecond
-)
+// warnLeast is the shortest time before its token expires at which a client is told: below it there is none to do anything.
+const warnLeast = 200 * time.Millisecond
 
 // plan notes when a connection's session ends, and when its client is to be told. A session that others share has no end.
 func (l *loop) plan(slot uint32, c *conn) {
@@ -39,17 +32,13 @@ func (l *loop) plan(slot uint32, c *conn) {
 	if s == l.node.anyone {
 		return
 	}
-	s.ends, s.warn = time.Time{}, time.Time{}
-	if s.Expires.IsZero() {
+	s.warn = time.Time{}
+	if s.Ends.IsZero() {
 		return
 	}
-	now := l.now.Round(0)
-	if s.ends = s.Expires.Round(0); !s.ends.After(now) {
-		s.ends = now.Add(lateGrace)
-	}
-	left := s.ends.Sub(now)
+	left := s.Expires.Sub(l.now.Round(0))
 	if before := min(l.node.cfg.ExpiryWarning, left/4); before >= warnLeast {
-		s.warn = s.ends.Add(-before)
+		s.warn = s.Expires.Round(0).Add(-before)
 	}
 	l.lookAt(slot, c)
 }
@@ -58,7 +47,7 @@ func (l *loop) plan(slot uint32, c *conn) {
 // finds nothing to do.
 func (l *loop) lookAt(slot uint32, c *conn) {
 	s := c.session
-	next := s.ends
+	next := s.Ends
 	if !s.warn.IsZero() {
 		next = s.warn
 	}
@@ -70,20 +59,21 @@ func (l *loop) lookAt(slot uint32, c *conn) {
 	l.timers.add(at, timer{slot: slot, gen: c.gen, kind: sessionTimer})
 }
 
-// checkSession closes a connection whose token has expired (4401), and tells a client whose token is about to.
+// checkSession closes a connection whose token has expired (4401), and tells a client whose token is about to. What is allowed for
+// clocks that differ is allowed here too: closed before it, a client could come back with the same token, again and again.
 func (l *loop) checkSession(slot uint32, c *conn) {
 	s := c.session
-	if c.state != serving || s.ends.IsZero() || l.now.Before(s.looked) {
+	if c.state != serving || s.Ends.IsZero() || l.now.Before(s.looked) {
 		return
 	}
 	switch now := l.now.Round(0); {
-	case !now.Before(s.ends):
+	case !now.Before(s.Ends.Round(0)):
 		l.shut(slot, c, wire.CloseTokenExpired, "the token has expired")
 		return
 	case !s.warn.IsZero() && !now.Before(s.warn):
 		s.warn = time.Time{}
 		if !c.leaving {
-			l.warn(slot, c, s.ends.Sub(now))
+			l.warn(slot, c, s.Ends.Sub(now))
 		}
 	}
 	l.lookAt(slot, c)

@@ -36,7 +36,7 @@ func TestToken_ThatExpires_EndsItsConnection(t *testing.T) {
 	i := newIssuer(t)
 	c := newCluster(t)
 	n := c.edge(i.takes, unwarned)
-	ends := time.Now().Add(time.Second)
+	ends := soon(time.Second)
 	client := n.dial(bearing(i.token(grants{sub: "ada", subscribe: []string{">"}, expires: ends})))
 	lasting := n.dial(bearing(i.token(grants{sub: "ada", subscribe: []string{">"}, expires: ends.Add(time.Hour)})))
 	client.subscribe("metrics.a")
@@ -57,7 +57,7 @@ func TestToken_AboutToExpire_IsToldInTime(t *testing.T) {
 	n := c.edge(i.takes, func(cfg *edge.Config) {
 		cfg.ExpiryWarning, cfg.DrainWindow, cfg.DrainGrace = time.Minute, time.Minute, time.Minute
 	})
-	ends := time.Now().Add(2 * time.Second)
+	ends := soon(2 * time.Second)
 	client := n.dial(bearing(i.token(grants{sub: "ada", subscribe: []string{">"}, expires: ends})))
 	client.subscribe("metrics.a")
 	m := client.next()
@@ -66,7 +66,7 @@ func TestToken_AboutToExpire_IsToldInTime(t *testing.T) {
 	if m.Type != "going_away" || p.Reason != "token_expiring" || p.ReconnectMS[1] > p.DeadlineMS || p.ReconnectMS[0] != 0 {
 		t.Errorf("got %s", m.text)
 	}
-	if told := time.Duration(p.DeadlineMS) * time.Millisecond; told > 600*time.Millisecond || told < left-100*time.Millisecond {
+	if told := time.Duration(p.DeadlineMS) * time.Millisecond; told > time.Second || told < left-100*time.Millisecond {
 		t.Errorf("%v are left, but it said %v", left, told)
 	}
 	client.data(at("metrics.a", c.publish("metrics.a", `1`))) // it goes on delivering
@@ -74,31 +74,27 @@ func TestToken_AboutToExpire_IsToldInTime(t *testing.T) {
 	n.end() // the others need not be waited for
 }
 
-// Clocks differ, so a token may be taken that has expired by ours. Its connection is not closed at once, or its client would
-// come back with the same token again and again.
-func TestToken_WithinTheLeeway_IsGivenATime(t *testing.T) {
-	i := newIssuer(t)
+// Clocks differ, so a token is taken for some time after it has expired. Its connection is not closed before that, or its
+// client would come back with the same token, again and again.
+func TestToken_WithinTheLeeway_IsGivenThatTime(t *testing.T) {
+	i := newIssuerWith(t, auth.Config{Leeway: leeway})
 	n := newCluster(t).edge(i.takes)
-	expired := time.Now().Add(-leeway / 2)
-	start := time.Now()
-	client := n.dial(bearing(i.token(grants{sub: "ada", expires: expired})))
+	expired := soon(0).Add(-time.Second)
+	token := i.token(grants{sub: "ada", expires: expired})
+	client := n.dial(bearing(token))
 	client.quiet()
-	for m := client.greeting; ; m = client.next() {
-		if m.Type == "going_away" {
-			break
-		}
-	}
 	client.closed(wire.CloseTokenExpired)
-	if took := time.Since(start); took < 2*time.Second || took > 10*time.Second {
-		t.Errorf("it was closed after %v", took)
+	if late := time.Since(expired); late < leeway || late > leeway+5*time.Second {
+		t.Errorf("it was closed %v after the token expired", late)
 	}
+	refused(t, n.ask(t, request("/ws", "Authorization: Bearer "+token)), 401, wire.Unauthorized)
 }
 
 func TestRefresh_KeepsTheConnection(t *testing.T) {
 	i := newIssuer(t)
 	c := newCluster(t)
 	n := c.edge(i.takes, unwarned)
-	ends := time.Now().Add(1500 * time.Millisecond)
+	ends := soon(time.Second)
 	client := n.dial(bearing(i.token(grants{sub: "ada", subscribe: []string{">"}, expires: ends})))
 	client.subscribe("orders.a")
 	client.refresh(i.token(grants{sub: "ada", subscribe: []string{">"}, expires: ends.Add(time.Hour)}))
@@ -108,7 +104,7 @@ func TestRefresh_KeepsTheConnection(t *testing.T) {
 	client.data(at("orders.a", c.publish("orders.a", `2`)))
 	client.quiet()
 	// To a token that ends sooner, for there may be reasons.
-	client.refresh(i.token(grants{sub: "ada", subscribe: []string{">"}, expires: time.Now().Add(500 * time.Millisecond)}))
+	client.refresh(i.token(grants{sub: "ada", subscribe: []string{">"}, expires: soon(500 * time.Millisecond)}))
 	client.acked(client.id)
 	client.closed(wire.CloseTokenExpired)
 }
@@ -202,7 +198,7 @@ func TestEventStream_EndsWithItsToken(t *testing.T) {
 	i := newIssuer(t)
 	c := newCluster(t)
 	n := c.edge(i.takes, unwarned)
-	ends := time.Now().Add(time.Second)
+	ends := soon(time.Second)
 	stream := n.listen(t, "topic=orders.*", "Authorization", "Bearer "+i.token(grants{sub: "ada", subscribe: []string{"orders.>"}, expires: ends}))
 	stream.acked()
 	stream.data(c.epoch(), at("orders.a", c.publish("orders.a", `1`)))

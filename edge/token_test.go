@@ -89,7 +89,7 @@ func TestToken_IsTakenWhereItMayTravel(t *testing.T) {
 
 func TestToken_RefusalsSayWhatToDo(t *testing.T) {
 	i := newIssuer(t)
-	expired := i.token(grants{sub: "ada", expires: time.Now().Add(-time.Minute)})
+	expired := i.token(grants{sub: "ada", expires: soon(-time.Minute)})
 	n := newCluster(t).edge(i.takes, func(cfg *edge.Config) { cfg.TokenCookie, cfg.TokenQuery = "session", true })
 	for _, c := range []struct {
 		request string
