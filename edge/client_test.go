@@ -112,6 +112,16 @@ func (c *client) next() message {
 	return message{}
 }
 
+// expectType waits for a message of a type, which must come next.
+func (c *client) expectType(kind string) message {
+	c.t.Helper()
+	m := c.next()
+	if m.Type != kind {
+		c.t.Fatalf("got    %s\nwanted %s", m.text, kind)
+	}
+	return m
+}
+
 var timestamp = regexp.MustCompile(`"timestamp":1[0-9]{12}\b`)
 
 // letter is a message's text with its time, which must be there, taken out.

@@ -31,6 +31,8 @@ type Config struct {
 	TokenQuery    bool          // ?access_token= is taken too; it shows in the logs of proxies
 	ExpiryWarning time.Duration // a client is told so long before its token expires, or after three quarters of what is left; default 1 min; below 0: never
 
+	Actor Actor // passes actions on to publishers, usually Bus; nil: actions are off, whatever a token grants
+
 	Heartbeat        time.Duration // between pings; default 25 s
 	HandshakeTimeout time.Duration // from accept to the end of the upgrade request; default 10 s
 	SlowTimeout      time.Duration // a client that takes nothing for so long is closed; default 30 s
@@ -153,6 +155,9 @@ func (c Config) Validate() error {
 		fault("Verifier: missing; without one an edge is open to whoever reaches it, and has to be told so by Open")
 	case c.Verifier != nil && c.Open:
 		fault("Open: with a Verifier an edge is not open; set one of the two")
+	}
+	if c.Actor != nil && c.Open {
+		fault("Actor: an open edge acts for nobody; actions need a Verifier")
 	}
 	if strings.ContainsFunc(c.TokenCookie, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) }) {
 		fault("TokenCookie: %q is no name of a cookie", c.TokenCookie) // RFC 6265 §4.1.1

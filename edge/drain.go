@@ -54,7 +54,7 @@ func (c *Config) parting() (window, each time.Duration) {
 
 // drain sets the time at which each client is asked to leave, and turns away those that come.
 func (l *loop) drain() {
-	l.draining = true
+	l.draining, l.graceEnds = true, l.now.Add(l.node.cfg.DrainGrace)
 	window, _ := l.node.cfg.parting()
 	step := window.Seconds() / float64(max(1, l.conns.open)) // between two of this loop
 	turn := float64(l.index) / float64(len(l.node.loops))    // loops don't ask at the same moments
@@ -90,8 +90,13 @@ func (l *loop) askToLeave(slot uint32, c *conn) {
 	l.timers.add(l.now.Add(deadline), timer{slot: slot, gen: c.gen, kind: deadlineTimer})
 }
 
-// checkLeft closes a client that stayed until its deadline.
+// checkLeft closes a client that stayed until its deadline. One that waits for actions may have their answers first, for as
+// long as the edge itself may stay.
 func (l *loop) checkLeft(slot uint32, c *conn) {
+	if c.state == serving && c.session.acts.running > 0 && (!l.draining || l.now.Before(l.graceEnds)) {
+		l.timers.add(l.now.Add(tick), timer{slot: slot, gen: c.gen, kind: deadlineTimer})
+		return
+	}
 	if c.state == serving {
 		l.shut(slot, c, wire.CloseDraining, "asked to leave")
 	}

@@ -29,6 +29,7 @@ type Edge struct {
 	web      *web
 	origins  origins
 	proxies  proxies
+	acting   *acting
 	desk     *desk    // verifies tokens; nil: the edge is open
 	anyone   *session // of all connections of an open edge
 	door     *door
@@ -47,7 +48,7 @@ func New(cfg Config) (*Edge, error) {
 		return nil, fmt.Errorf("edge configuration: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	e := &Edge{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), origins: cfg.Origins, anyone: &session{Session: auth.Anyone()}}
+	e := &Edge{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), origins: cfg.Origins, anyone: &session{Session: auth.Anyone()}, acting: newActing()}
 	e.proxies, _ = parseProxies(cfg.TrustedProxies)
 	if !cfg.Open {
 		e.desk = newDesk(cfg.Verifier, cfg.HandshakeTimeout, e.metrics, e.log)
@@ -143,6 +144,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	if e.desk != nil {
 		e.desk.close()
 	}
+	e.acting.close()
 	stopHub()
 	hub.Wait()
 	e.running.Store(false)

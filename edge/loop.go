@@ -42,6 +42,7 @@ type loop struct {
 	swept       time.Time
 	gather      gather
 	draining    bool
+	graceEnds   time.Time // of the drain
 	stopping    bool
 
 	// Of one turn, kept for the next to use again.

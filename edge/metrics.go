@@ -48,6 +48,8 @@ type metrics struct {
 	limited       map[limit]prometheus.Counter
 	gaps          map[wire.GapReason]prometheus.Counter
 	tokens        map[judgement]prometheus.Counter
+	acting        prometheus.Gauge
+	actions       map[string]prometheus.Counter
 
 	messages      prometheus.Counter
 	bytesFromNATS prometheus.Counter
@@ -123,6 +125,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		lagging:       gauge("lagging_connections", "Connections that are owed messages because their socket takes no more."),
 		subscriptions: gauge("subscriptions", "Subscriptions of all connections; one pattern of one connection is one."),
 		patterns:      gauge("patterns", "Different patterns that are held for clients, lingering ones included."),
+		acting:        gauge("actions_running", "Actions that wait for their publisher's answer."),
 		topics:        gauge("topics", "Topics that the edge follows for clients."),
 
 		messages:      counter("nats_messages_total", "Live messages taken from NATS."),
@@ -173,6 +176,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	v = vec("gaps_total", "Gaps told to clients, by reason.", "reason")
 	for _, g := range wire.GapReasons {
 		m.gaps[g] = v.WithLabelValues(string(g))
+	}
+	m.actions = map[string]prometheus.Counter{}
+	v = vec("actions_total", "Actions that clients asked for, by how they ended: ok, unchanged or an error's code. One that is asked for twice counts once.", "outcome")
+	for _, o := range actOutcomes {
+		m.actions[o] = v.WithLabelValues(o)
 	}
 	v = vec("tokens_total", "Tokens of connecting clients, of refreshes and of HTTP requests, by what became of them.", "result")
 	for _, j := range judgements {

@@ -71,6 +71,7 @@ func TestMetrics_OfClosedLists_ExistFromTheStart(t *testing.T) {
 		{"tidings_edge_closes_total", "code", texts(wire.CloseCodes, func(c wire.CloseCode) string { return fmt.Sprint(uint16(c)) })},
 		{"tidings_edge_errors_total", "code", texts(wire.Codes, func(c wire.Code) string { return string(c) })},
 		{"tidings_edge_gaps_total", "reason", texts(wire.GapReasons, func(r wire.GapReason) string { return string(r) })},
+		{"tidings_edge_actions_total", "outcome", append(texts(wire.Codes, func(c wire.Code) string { return string(c) }), "ok", "unchanged")},
 		{"tidings_edge_tokens_total", "result", []string{"ok", "missing", "invalid", "expired", "unavailable"}},
 		{"tidings_edge_limited_total", "limit", []string{"connections", "connections_per_address", "handshakes_per_second",
 			"handshakes_per_address", "handshake_timeout", "header_bytes", "headers", "event_streams", "messages_per_second", "message_bytes",

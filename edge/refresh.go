@@ -19,27 +19,30 @@ func (l *loop) refresh(slot uint32, c *conn, r wire.Request) {
 	p := &pending{conn: ref{slot, c.gen}, id: r.ID, since: l.now}
 	c.pending = p
 	l.verify(p, r.Token, func(l *loop, s *auth.Session, err error) {
-		l.refreshed(slot, c, r.ID, s, err)
+		l.refreshed(slot, c, r, s, err)
 		l.hear(slot, c)
 	})
 }
 
-func (l *loop) refreshed(slot uint32, c *conn, id uint64, s *auth.Session, err error) {
+func (l *loop) refreshed(slot uint32, c *conn, r wire.Request, s *auth.Session, err error) {
 	switch {
 	case errors.Is(err, auth.ErrExpired):
-		l.fail(slot, c, id, &wire.Error{Code: wire.TokenExpired, Message: "the token has expired; get a new one and refresh again"})
+		l.fail(slot, c, r.ID, &wire.Error{Code: wire.TokenExpired, Message: "the token has expired; get a new one and refresh again"})
 	case errors.Is(err, auth.ErrInvalid):
-		l.fail(slot, c, id, &wire.Error{Code: wire.Unauthorized, Message: "the token is not valid here; get one that is meant for this service and connect again"})
+		l.fail(slot, c, r.ID, &wire.Error{Code: wire.Unauthorized, Message: "the token is not valid here; get one that is meant for this service and connect again"})
 		l.shut(slot, c, wire.CloseTokenInvalid, "the token is not valid")
 	case err != nil:
-		l.fail(slot, c, id, &wire.Error{Code: wire.Unavailable, RetryAfter: 5 * time.Second,
+		l.fail(slot, c, r.ID, &wire.Error{Code: wire.Unavailable, RetryAfter: 5 * time.Second,
 			Message: "this node can't verify tokens right now; refresh again in a moment"})
 	case s.Subject != c.session.Subject: // what goes on here is accounted to one person
-		l.fail(slot, c, id, &wire.Error{Code: wire.Unauthorized, Message: "the token is another user's; connect anew with it"})
+		l.fail(slot, c, r.ID, &wire.Error{Code: wire.Unauthorized, Message: "the token is another user's; connect anew with it"})
 	default:
 		c.session.Session = s
+		if c.session.token != "" {
+			c.session.token = r.Token
+		}
 		l.plan(slot, c)
-		l.ack(slot, c, id, nil)
+		l.ack(slot, c, r.ID, nil)
 		l.revoke(slot, c)
 	}
 }

@@ -27,7 +27,7 @@ func (l *loop) request(slot uint32, c *conn, text []byte) {
 	case wire.ClientHeartbeat:
 		l.ack(slot, c, r.ID, nil)
 	case wire.DoAction:
-		l.fail(slot, c, r.ID, &wire.Error{Code: wire.Disabled, Message: "actions are not switched on at this edge"})
+		l.act(slot, c, r)
 	case wire.Refresh:
 		if !l.over(slot, c, limitRefreshes, 1, r.ID) {
 			l.refresh(slot, c, r)

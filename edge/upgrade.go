@@ -147,16 +147,16 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 	case l.node.desk == nil:
 		c.session = l.node.anyone
 	default:
-		l.admit(slot, c, head)
+		l.identify(slot, c, head)
 		return len(head)
 	}
 	l.welcome(slot, c, u.out.Bytes(), u.deflate.accepted())
 	return len(head)
 }
 
-// admit has the token of an upgrade request verified that is in order otherwise. Until that is done, nothing of its connection is
+// identify has the token of an upgrade request verified that is in order otherwise. Until that is done, nothing of its connection is
 // looked at.
-func (l *loop) admit(slot uint32, c *conn, head []byte) {
+func (l *loop) identify(slot uint32, c *conn, head []byte) {
 	u := l.upgrade
 	u.in.Reset(head)
 	u.request.Reset(&u.in)
@@ -182,6 +182,9 @@ func (l *loop) admit(slot uint32, c *conn, head []byte) {
 			l.refuse(slot, c, refusalDraining)
 		default:
 			c.session = &session{Session: s}
+			if l.node.cfg.Actor != nil {
+				c.session.token = token
+			}
 			l.welcome(slot, c, response, deflate)
 			l.hear(slot, c)
 		}
@@ -207,10 +210,14 @@ func (l *loop) welcome(slot uint32, c *conn, response []byte, deflate bool) {
 		l.node.hub.deflating.Add(1)
 	}
 	cfg := &l.node.cfg
+	name := strconv.FormatUint(rand.Uint64(), 16)
+	if c.session.token != "" {
+		c.session.name = name
+	}
 	l.text = wire.AppendConnected(l.text[:0], wire.Connected{
 		Timestamp: l.now.UnixMilli(),
 		Payload: wire.ConnectedPayload{
-			Connection:  strconv.FormatUint(rand.Uint64(), 16),
+			Connection:  name,
 			Node:        cfg.Node,
 			Epoch:       l.epoch,
 			HeartbeatMS: cfg.Heartbeat.Milliseconds(),

@@ -67,3 +67,18 @@ func isToken(s string) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-')
 	}) < 0
 }
+
+// MayActOnSome tells whether there may be a container of a host on which one of the grants covers an action. Who knows a
+// container by its id alone asks this, and MayAct once its name is known.
+func (s *Session) MayActOnSome(host string, verb bus.Verb) bool {
+	for _, granted := range s.Act {
+		tokens := strings.Split(string(granted), ".")
+		if covers(tokens[0], host) && covers(tokens[len(tokens)-1], string(verb)) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers tells whether one token of a pattern, be it a wildcard, covers one word.
+func covers(token, word string) bool { return token == "*" || token == ">" || token == word }
