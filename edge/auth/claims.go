@@ -65,6 +65,9 @@ func (v *Verifier) session(claims jwt.MapClaims) (*Session, error) {
 	if s.Expires, err = date(claims, "exp"); err != nil {
 		return nil, err
 	}
+	if !s.Expires.IsZero() {
+		s.Ends = s.Expires.Add(v.cfg.Leeway)
+	}
 	var g grants
 	if err := parseGrants(lookup(claims, v.cfg.GrantsClaim), &g); err != nil {
 		return nil, refusef(reasonGrants, "its claim %s: %v", v.cfg.GrantsClaim, err)

@@ -11,6 +11,7 @@ import (
 type Session struct {
 	Subject   string        // the token's sub; empty: it has none
 	Expires   time.Time     // the token's exp; zero: it has none
+	Ends      time.Time     // when Verify begins to refuse the token: Expires and the leeway for clocks that differ; zero: never
 	Subscribe []bus.Pattern // what it may subscribe to: any pattern that one of these covers wholly
 	Act       []ActPattern  // what it may do to containers
 }

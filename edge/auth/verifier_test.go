@@ -14,7 +14,7 @@ func TestVerify_SaysWhoAndWhatItMayDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Subject != "ada" || time.Until(s.Expires) < 59*time.Minute {
+	if s.Subject != "ada" || time.Until(s.Expires) < 59*time.Minute || s.Ends.Sub(s.Expires) != 30*time.Second {
 		t.Errorf("got %+v", s)
 	}
 	if !s.MaySubscribe("metrics.web-1") || s.MaySubscribe("containers.web-1") || !s.MayAct("web-1", "api", "restart") || s.MayAct("web-1", "api", "kill") {
