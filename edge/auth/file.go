@@ -64,18 +64,19 @@ func (f *file) look(allowed []string) (changed bool, err error) {
 	return true, nil
 }
 
+// complain is fault, unless it is what was complained of before.
 func (f *file) complain(err error) error {
+	err = f.fault(err)
 	if err.Error() == f.trouble {
 		return nil
 	}
 	f.trouble = err.Error()
-	return f.fault(err)
+	return err
 }
 
 func (f *file) fault(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return fmt.Errorf("%s: %w", f.key, err) // names the file itself
+	if path, ok := errors.AsType[*os.PathError](err); ok {
+		err = path.Err // which step it was does not matter
 	}
 	return fmt.Errorf("%s: %s: %w", f.key, f.path, err)
 }
