@@ -43,7 +43,10 @@ func (p Program[T]) AddFlags(flags *pflag.FlagSet) {
 		}
 		entry := document[f.key]
 		usage := fmt.Sprintf("%s (%s)", entry.summary(), f.environment())
-		flags.Var(&flagValue{text: entry.text(), kind: f.kind()}, f.flag, usage)
+		flag := flags.VarPF(&flagValue{text: entry.text(), kind: f.kind()}, f.flag, "", usage)
+		if f.kind() == "bool" {
+			flag.NoOptDefVal = "true" // --flag alone
+		}
 	}
 }
 
@@ -89,9 +92,6 @@ type flagValue struct {
 
 func (v *flagValue) String() string { return v.text }
 func (v *flagValue) Type() string   { return v.kind }
-
-// IsBoolFlag lets --flag stand for --flag=true.
-func (v *flagValue) IsBoolFlag() bool { return v.kind == "bool" }
 
 // Set takes the flag's text; a list's flag may be given several times.
 func (v *flagValue) Set(s string) error {

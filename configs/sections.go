@@ -42,6 +42,8 @@ type Serving struct {
 	Auth             string        `yaml:"auth" flag:"auth"`
 	TokenCookie      string        `yaml:"token_cookie"`
 	TokenQuery       bool          `yaml:"token_query"`
+	ExpiryWarning    time.Duration `yaml:"expiry_warning"`
+	AllowActions     bool          `yaml:"allow_actions" flag:"allow-actions"`
 	Origins          []string      `yaml:"origins" flag:"origins"`
 	TrustedProxies   []string      `yaml:"trusted_proxies"`
 	Heartbeat        time.Duration `yaml:"heartbeat"`

@@ -17,6 +17,8 @@ func (c Serving) startable(t Tokens) error {
 	const remedy = "name them in tokens.secret_files, tokens.key_files or tokens.jwks (`tidings token key` makes some), " +
 		"or write none, which lets whoever reaches the address subscribe to everything"
 	switch {
+	case c.AllowActions && (c.Auth == "none" || c.Auth == Auto && !t.HasKeys()):
+		return errors.New("allow_actions: without tokens nobody may act: name the keys of some, or leave it at false")
 	case t.HasKeys():
 	case c.Auth == "tokens":
 		return errors.New("auth: tokens needs keys: " + remedy)

@@ -50,9 +50,36 @@ func TestStartable_EverythingIsOpenOnLoopbackAlone(t *testing.T) {
 	}
 }
 
+func TestStartable_ActionsNeedTokens(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"--allow-actions --token-secret-file secret", ""},
+		{"--allow-actions=false --auth none", ""},
+		{"--allow-actions --auth none", "nobody may act"},
+		{"--allow-actions --auth none --token-secret-file secret", "nobody may act"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			config, err := load(t, ForEdge, "", strings.Fields(c.args)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refuses(t, config.Startable(), c.want)
+		})
+	}
+	config, err := load(t, ForTidings, "", "--allow-actions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, config.Startable(), "nobody may act")
+}
+
+// refuses expects an error that begins with its key, or, with an empty want, none.
 func refuses(t *testing.T, err error, want string) {
 	t.Helper()
-	if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), "auth: ") || !strings.Contains(err.Error(), want)) {
+	key := "auth: "
+	if strings.Contains(want, "act") {
+		key = "allow_actions: "
+	}
+	if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), key) || !strings.Contains(err.Error(), want)) {
 		t.Errorf("got %v, want %q", err, want)
 	}
 }

@@ -44,6 +44,7 @@ func (c Tidings) validate(f findings) {
 
 func (c Serving) validate(f findings) {
 	f.address("listen", c.Listen)
+	f.unless(c.ExpiryWarning >= 0, "expiry_warning", "cannot be negative")
 	positive(f, "heartbeat", c.Heartbeat)
 	positive(f, "slow_timeout", c.SlowTimeout)
 	positive(f, "handshake_timeout", c.HandshakeTimeout)

@@ -42,6 +42,9 @@ func New(config configs.Serving, verifier *auth.Verifier, conn *bus.Conn, logger
 	if c.Open = config.Auth == "none" || config.Auth == configs.Auto && verifier == nil; !c.Open && verifier != nil {
 		c.Verifier = verifier
 	}
+	if config.AllowActions {
+		c.Actor = conn
+	}
 	e, err := edge.New(c)
 	if err != nil {
 		return nil, daemon.Taken(err, "--listen")
@@ -61,11 +64,12 @@ func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, reg
 		Bus:              conn,
 		TokenCookie:      config.TokenCookie,
 		TokenQuery:       config.TokenQuery,
+		ExpiryWarning:    orNever(config.ExpiryWarning),
 		Heartbeat:        config.Heartbeat,
 		HandshakeTimeout: config.HandshakeTimeout,
 		SlowTimeout:      config.SlowTimeout,
 		Linger:           config.Linger,
-		Gather:           gather(config.Gather),
+		Gather:           orNever(config.Gather),
 		DrainWait:        config.DrainWait,
 		DrainWindow:      config.DrainWindow,
 		DrainGrace:       config.DrainGrace,
@@ -100,12 +104,12 @@ func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, reg
 	}
 }
 
-// gather is off at 0 in a configuration, and below 0 in an edge's, whose 0 means the default.
-func gather(most time.Duration) time.Duration {
-	if most == 0 {
+// orNever is what stands for a time that means "never" at 0 in a configuration: an edge's 0 is the default.
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
 		return -1
 	}
-	return most
+	return d
 }
 
 // warnOpen says out loud that nobody is asked who they are.
