@@ -18,6 +18,26 @@
 // to it at NATS and reads the last message of each of its topics (interest.go); the subscribe waits for
 // that, and nothing else of its connection is looked at meanwhile.
 //
+// # Who may do what
+//
+// A request brings a token in one of the places that PROTOCOL §2 lists (token.go). It is verified beside the loops (verify.go), since that
+// computes for a while and may have to wait for keys; meanwhile nothing else of the connection is looked at. What comes of it is
+// the connection's session (session.go): who the client is, until when, and what it may do. A subscribe is held against it, and
+// nothing that is delivered: what a client may not see it cannot have subscribed to. A refresh (refresh.go) puts a newer session in
+// its place, and ends the subscriptions that this one does not cover. The connection ends when its token begins to be refused.
+//
+// By PROTOCOL a client hears of that in time, and it has no word of its own for it. So it is a going_away, with the reason
+// token_expiring: a client that knows nothing of tokens comes back with a new one while this connection goes on delivering,
+// and one that refreshes may stay.
+//
+// An action (act.go) is passed on to the publisher of its host by a goroutine that waits for the answer. The edge looks at host,
+// container and grant; the publisher verifies the token itself, for what an edge says counts for nothing there, and knows which
+// container an id is. Nothing is tried twice: an answer that does not come leaves the outcome unknown.
+//
+// A cookie is a token that browsers send on behalf of any page. It counts only from pages of the same host or of a host that the
+// operator named, never by "*"; and never without an Origin, but for a request over HTTP that the browser says comes from
+// the host's own page (Sec-Fetch-Site).
+//
 // # Joining without a hole
 //
 // The hub subscribes first, reads the stream then, and passes on what had come live until then; all it grants is "from
@@ -46,10 +66,12 @@
 //   - One for each loop. It owns its connections, feeds, views, timers and buffers.
 //   - One for the hub. It owns topics, interests and everything about NATS. Workers do what takes time for it, and
 //     come back through its mail.
+//   - Up to 16 verify tokens, while there are some to verify, and up to 1,024 wait for the outcome of actions.
 //   - One accepts connections, one serves HTTP. Each connection that is not a plain TCP socket costs two (package poll).
 //
-// Loops and hub talk by inbox and mail only, both of which never block. The few locks, of inbox, mail and streams, are
-// held for moments and never nested.
+// Loops and hub talk by inbox and mail only, both of which never block; what is verified and what was done comes back through the
+// inbox too, with the connection's generation, since it may be gone by then. The few locks, of inbox, mail, desk, accounts and
+// streams, are held for moments and never nested.
 //
 // # Promises
 //
@@ -73,6 +95,18 @@
 //     (TestFlood_OneTurnLooksAtABoundedPartOfIt, TestFlood_OfSome_LeavesOthersTheirLatency).
 //   - A page of another site is not let in, also behind a proxy (TestOrigins_*, FuzzOrigins), and nobody but a trusted proxy says who
 //     a client is (TestProxies_*, FuzzForwarded).
+//   - Who has no token that is good learns what to do, and nothing else (TestToken_IsTakenWhereItMayTravel,
+//     TestToken_RefusalsSayWhatToDo, TestTokens_OverHTTP). No token gets into a log, a metric or an answer
+//     (TestTokens_AreNeverToldToOthers).
+//   - Nobody subscribes to what is not granted (TestGrants_BoundWhatMayBeSubscribedTo). A refresh replaces the grants at once, in
+//     its place among the requests, and one that is no good takes nothing away (TestRefresh_*).
+//   - A connection, and a stream of events, ends with its token, whatever becomes of the clock, and its client is told before
+//     (TestToken_ThatExpires_EndsItsConnection, TestToken_AboutToExpire_IsToldInTime, TestEventStream_EndsWithItsToken,
+//     TestSession_IsLookedAtByTheWallClock).
+//   - Verifying a token holds up nobody else, is bounded, and reaches no other connection than the one that asked
+//     (TestVerification_*, TestVerifications_AtOnceAreBounded). An open edge pays nothing for it (TestOpenEdge_SharesOneSession).
+//   - An action needs a switch and a grant, runs once however often it is asked for, is not done late, and has the grace of a
+//     drain (TestAction*_*, TestDrain_WaitsForActions).
 //   - Bad input ends or fails the connection that sent it and no other (TestBadFrames_HurtNobodyElse).
 //   - An idle connection has no goroutine (TestIdleConnections_NeedNoGoroutine), a delivery no allocation
 //     (TestFanout_AllocatesNothing).
@@ -80,5 +114,6 @@
 // # What it refuses to do
 //
 // It keeps no message that the stream does not, makes no JetStream consumer for a client, guarantees nothing about messages that
-// bypassed the stream, and logs nothing for each message.
+// bypassed the stream, and logs nothing for each message. It does not remember whom it refused, keeps no
+// token where no action may need it, and asks nobody whether a token was revoked: short-lived ones are the answer to that.
 package edge

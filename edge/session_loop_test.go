@@ -50,4 +50,22 @@ func TestSession_RefreshesDoNotAddTimersUp(t *testing.T) {
 	}
 }
 
+// What an edge knows of a client it knows of all of them, where it asks nobody who they are.
+func TestOpenEdge_SharesOneSession(t *testing.T) {
+	s := set(t)
+	const ask = "GET /ws HTTP/1.1\r\nHost: tidings\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	for range 2 {
+		v := s.visitor(greeting)
+		before := s.loop.timers.pending
+		s.loop.received(v.slot, v.conn, []byte(ask))
+		if v.conn.state != serving || v.conn.session != s.loop.node.anyone {
+			t.Errorf("it is in state %d, with a session %v", v.conn.state, v.conn.session)
+		}
+		if more := s.loop.timers.pending - before; more != 1 {
+			t.Errorf("%d timers were set, where the heartbeat's is needed", more)
+		}
+	}
+}
+
 func endsAt(at time.Time) *auth.Session { return &auth.Session{Expires: at, Ends: at} }
