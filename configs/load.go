@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -33,6 +34,7 @@ func (p Program[T]) Load(flags *pflag.FlagSet, checks ...Check[T]) (T, error) {
 		flags:    flags,
 		values:   viper.New(),
 		defaults: viper.New(),
+		section:  p.section,
 		broken:   map[string]bool{},
 	}
 	l.defaults.SetConfigType("yaml")
@@ -61,6 +63,7 @@ func (p Program[T]) Load(flags *pflag.FlagSet, checks ...Check[T]) (T, error) {
 type loader struct {
 	fields   []field
 	flags    *pflag.FlagSet
+	section  string           // the only one that is looked at; empty: all
 	path     string           // of the --config file; empty: none
 	given    map[string]entry // its keys
 	values   *viper.Viper     // all sources
@@ -89,6 +92,10 @@ func (l *loader) readGiven() {
 		return
 	}
 	l.given = entries
+	if l.section != "" {
+		entries = maps.Clone(entries)
+		maps.DeleteFunc(entries, func(key string, _ entry) bool { return key != l.section && !strings.HasPrefix(key, l.section+".") })
+	}
 	l.faults = append(l.faults, unknownKeys(l.path, entries, l.fields)...)
 }
 

@@ -257,3 +257,15 @@ func TestLoad_AddsWhatChecksSay(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", faults, want)
 	}
 }
+
+func TestLoad_TokensAloneOfAnyProgramsFile(t *testing.T) {
+	for _, file := range []string{string(edgeFile), string(publisherFile), string(tidingsFile), "nats: {listen: x}\nnowhere: 1\ntokens: {role_claim: role}"} {
+		got, err := load(t, ForTokens, file, "--token-key-file", "key.pem")
+		if err != nil || got.Tokens.GrantsClaim != "tidings" || !slices.Equal(got.Tokens.KeyFiles, []string{"key.pem"}) {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	if _, err := load(t, ForTokens, "tokens: {role_clam: role}"); err == nil || !strings.Contains(err.Error(), "did you mean tokens.role_claim?") {
+		t.Errorf("got %v", err)
+	}
+}

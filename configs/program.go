@@ -23,12 +23,16 @@ var (
 	ForEdge      = Program[Edge]{file: edgeFile, validate: Edge.validate}
 	ForPublisher = Program[Publisher]{file: publisherFile, validate: Publisher.validate}
 	ForTidings   = Program[Tidings]{file: tidingsFile, validate: Tidings.validate}
+
+	// ForTokens reads the section tokens alone, of any of these programs' files.
+	ForTokens = Program[TokensAlone]{file: edgeFile, validate: TokensAlone.validate, section: "tokens"}
 )
 
 // Program is the configuration of one program: its keys, defaults and flags.
 type Program[T any] struct {
 	file     []byte
 	validate func(T, findings)
+	section  string // the only one of the file that is read; empty: all
 }
 
 const configFlag = "config"

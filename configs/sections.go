@@ -35,6 +35,11 @@ type Tidings struct {
 	Log     Log     `yaml:"log"`
 }
 
+// TokensAlone is the part of the configuration that says which tokens are good.
+type TokensAlone struct {
+	Tokens Tokens `yaml:"tokens"`
+}
+
 // Serving is what an edge does towards its clients.
 type Serving struct {
 	Listen           string        `yaml:"listen" flag:"listen"`

@@ -55,7 +55,7 @@ func CheckEnvironment(environ []string) error {
 func unknownEnvironment(environ []string) Faults {
 	known := append(namesOf(new(Edge)), namesOf(new(Publisher))...)
 	known = append(known, namesOf(new(Tidings))...)
-	known = append(known, prefix+"CONFIG", prefix+"URL") // the latter is for the tools of cmd/tidings
+	known = append(known, prefix+"CONFIG", prefix+"URL", prefix+"TOKEN") // the last two are for the tools of cmd/tidings
 
 	var names []string
 	for _, variable := range environ {

@@ -42,6 +42,8 @@ func (c Tidings) validate(f findings) {
 	c.Log.validate(f.in("log"))
 }
 
+func (c TokensAlone) validate(f findings) { c.Tokens.validate(f.in("tokens")) }
+
 func (c Serving) validate(f findings) {
 	f.address("listen", c.Listen)
 	f.unless(c.ExpiryWarning >= 0, "expiry_warning", "cannot be negative")

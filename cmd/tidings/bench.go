@@ -22,6 +22,7 @@ func benchCommand() *cobra.Command {
 	var config bench.Config
 	var name, format, svg string
 	var list bool
+	var who *bearer
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure an edge: what it delivers, how fast, and what that costs",
@@ -32,7 +33,7 @@ moment does not look better for it (coordinated omission). Every message is chec
 whether each one came once and in order. With --pid, where the edge runs on this machine, it says what the edge paid for it:
 CPU time per delivery and per connect, and how much its memory grew per connection, which is right for an edge that was just started.
 
-The topics are the bench's own, and lapse a minute after it. The stream that they go through is everybody's: large messages
+The topics are the bench's own, bench.> for a token, and lapse a minute after it. The stream that they go through is everybody's: large messages
 at a high rate push older ones out of a bounded stream.
 
 ` + "`tidings bench --list`" + ` shows standing scenarios, to be had by --name; flags that are given win over theirs. --floor measures
@@ -57,6 +58,9 @@ with all that NATS brought. What an edge costs in multiples of that is a figure 
 			if err == nil {
 				err = config.Validate()
 			}
+			if err == nil {
+				config.Token, err = who.once(cmd.Context())
+			}
 			if err != nil {
 				return daemon.WithCode(daemon.ExitUsage, err)
 			}
@@ -67,6 +71,7 @@ with all that NATS brought. What an edge costs in multiples of that is a figure 
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringSliceVar(&config.URLs, "url", []string{environment("TIDINGS_URL", defaultURL)}, "`URL` of the edge's WebSocket; several take the clients in turn (TIDINGS_URL)")
+	who = bearerFlags(cmd)
 	natsFlags(flags, &config.NATS)
 	flags.StringVar(&name, "name", "", "standing `SCENARIO`, see --list")
 	flags.BoolVar(&list, "list", false, "list the standing scenarios")

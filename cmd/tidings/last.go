@@ -22,6 +22,7 @@ func lastCommand() *cobra.Command {
 	var address string
 	var asJSON bool
 	var timeout time.Duration
+	var who *bearer
 	cmd := &cobra.Command{
 		Use:   "last PATTERN",
 		Short: "Print the last message of each matching topic, once",
@@ -38,12 +39,17 @@ In a pattern * stands for one token, and > at the end for the rest; quote them f
 			if err != nil {
 				return daemon.WithCode(daemon.ExitUsage, err)
 			}
+			token, err := who.once(cmd.Context())
+			if err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return last(ctx, question, &printer{w: cmd.OutOrStdout(), json: asJSON})
+			return last(ctx, question, token, &printer{w: cmd.OutOrStdout(), json: asJSON})
 		},
 	}
 	urlFlag(cmd, &address)
+	who = bearerFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one message a line as it came")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "give up after this `TIME`")
 	return cmd
@@ -74,11 +80,14 @@ func lastURL(address, pattern string) (*url.URL, error) {
 	return u, nil
 }
 
-// last prints what the edge answers.
-func last(ctx context.Context, question *url.URL, out *printer) error {
+// last prints what the edge answers to who shows this token; empty: none.
+func last(ctx context.Context, question *url.URL, token string, out *printer) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, question.String(), nil)
 	if err != nil {
 		return err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
@@ -121,6 +130,9 @@ func refusal(response *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
 	_ = json.Unmarshal(body, &said)
 	err := fmt.Errorf("refused with %s %s: %s", response.Status, said.Code, said.Message)
+	if response.StatusCode == http.StatusUnauthorized {
+		return fmt.Errorf("%w\n%s", err, howToShow)
+	}
 	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500 {
 		return daemon.WithCode(daemon.ExitUnavailable, err)
 	}

@@ -1,8 +1,9 @@
-// Command tidings is everything in one process (`tidings run`), and the operator's tools: sub, pub and last.
+// Command tidings is everything in one process (`tidings run`), and the operator's tools: sub, pub, last, bench and token.
 //
 // Each command is a file: run.go starts NATS, an edge and a publisher in that order and stops them in reverse; sub.go
-// follows topics by edge/client; last.go asks an edge's /last once; pub.go publishes straight to NATS. line.go is how the
-// tools print a message. What a configuration can say is in package configs, what all programs share in cmd/internal.
+// follows topics by edge/client; last.go asks an edge's /last once; pub.go publishes straight to NATS; bench.go measures;
+// token.go and its like make and explain tokens. bearer.go is where the tools' own token comes from, line.go how they print
+// a message. What a configuration can say is in package configs, what all programs share in cmd/internal.
 package main
 
 import (
@@ -32,7 +33,7 @@ The other commands are tools that talk to it, or to a cluster of the programs ed
   tidings sub --json 'container-events.*'    for scripts: one JSON message a line
   tidings pub demo.hello '{"text":"hi"}'     publish a message of your own
   tidings last 'host.*'                      what is known of each host now`
-	root.AddCommand(runCommand(args[0]), tool(subCommand()), tool(lastCommand()), tool(pubCommand()), tool(benchCommand()))
+	root.AddCommand(runCommand(args[0]), tool(subCommand()), tool(lastCommand()), tool(pubCommand()), tool(benchCommand()), tokenCommand())
 	return daemon.Execute(ctx, root, append([]string{filepath.Base(args[0])}, args[1:]...), stdin, stdout, stderr)
 }
 

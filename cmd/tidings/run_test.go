@@ -140,7 +140,7 @@ func TestRun_MisspeltCommandIsUsage(t *testing.T) {
 }
 
 func TestHelp_TeachesEachCommand(t *testing.T) {
-	for _, command := range [][]string{nil, {"run"}, {"sub"}, {"last"}, {"pub"}} {
+	for _, command := range [][]string{nil, {"run"}, {"sub"}, {"last"}, {"pub"}, {"token"}, {"token", "make"}, {"token", "key"}, {"token", "explain"}} {
 		code, stdout, stderr := invoke(t, "", append(command, "--help")...)
 		if code != 0 || stderr != "" || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("%q: %d\n%s%s", command, code, stdout, stderr)

@@ -26,6 +26,7 @@ type subscription struct {
 	json     bool
 	wait     bool
 	count    int
+	bearer   *bearer
 }
 
 func subCommand() *cobra.Command {
@@ -60,6 +61,7 @@ follows after a lost connection where it had stopped, on any edge. What is lost 
 	}
 	flags := cmd.Flags()
 	urlFlag(cmd, &s.url)
+	s.bearer = bearerFlags(cmd)
 	flags.BoolVar(&s.json, "json", false, "one message a line as it came, and nothing else on standard output")
 	flags.StringVar(&since, "since", "", "`EPOCH:SEQ` after which to begin")
 	flags.IntVar(&s.options.Last, "last", 0, "begin with up to `N` retained messages of each topic")
@@ -90,7 +92,10 @@ func (s subscription) follow(ctx context.Context, stdout, stderr io.Writer) erro
 			end(err)
 		}
 	}
-	c, err := client.New(client.Config{URL: s.url, Handler: client.Handler{
+	if _, err := s.bearer.once(ctx); err != nil {
+		return err // a file that is not there now was misspelt; later on it may come back
+	}
+	c, err := client.New(client.Config{URL: s.url, Token: s.bearer.source(), Handler: client.Handler{
 		Message: func(m client.Message) {
 			if ctx.Err() != nil {
 				return
@@ -141,6 +146,8 @@ func (s subscription) follow(ctx context.Context, stdout, stderr io.Writer) erro
 	}
 	var stayAway *client.RefusedError
 	switch cause := context.Cause(ctx); {
+	case errors.As(err, &stayAway) && stayAway.Code == wire.Unauthorized:
+		return fmt.Errorf("%s: %w\n%s", redact(s.url), err, howToShow)
 	case errors.As(err, &stayAway):
 		return fmt.Errorf("%s: %w", s.url, err)
 	case err != nil:

@@ -43,8 +43,8 @@ func checkAct(s string) error {
 	return nil
 }
 
-// checkVerb refuses an action that does not exist, where a person has written it here and now.
-func checkVerb(p ActPattern) error {
+// CheckVerb refuses an action that does not exist, where a person has written it here and now.
+func (p ActPattern) CheckVerb() error {
 	tokens := strings.Split(string(p), ".")
 	verb := tokens[len(tokens)-1]
 	if verb == "*" || verb == ">" || slices.Contains(verbs, bus.Verb(verb)) {

@@ -22,9 +22,9 @@ const (
 
 func isAlgorithm(name string) bool { return slices.Contains(Algorithms, name) }
 
-// algorithmsOf lists what a key is good for. That is decided by what the key is, and never by a token: so an RSA public key
+// AlgorithmsOf lists what a key is good for. That is decided by what the key is, and never by a token: so an RSA public key
 // cannot pass as the secret of an HMAC. The error says why a key is good for nothing.
-func algorithmsOf(key any) ([]string, error) {
+func AlgorithmsOf(key any) ([]string, error) {
 	switch key := key.(type) {
 	case []byte:
 		// A key is at least as long as the hash's output (RFC 7518 §3.2).
@@ -36,7 +36,7 @@ func algorithmsOf(key any) ([]string, error) {
 		case n >= minSecret:
 			return []string{"HS256"}, nil
 		default:
-			return nil, fmt.Errorf("the secret has %d bytes, at least %d are needed (64 for HS512, 48 for HS384): `tidings token key --secret` makes one", n, minSecret)
+			return nil, fmt.Errorf("the secret has %d bytes, at least %d are needed (64 for HS512, 48 for HS384): `tidings token key` makes one", n, minSecret)
 		}
 	case *rsa.PublicKey:
 		switch bits := key.N.BitLen(); {

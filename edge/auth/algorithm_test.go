@@ -225,7 +225,7 @@ func TestNew_RefusesKeysThatAreTooSmall(t *testing.T) {
 		{"RSA", Config{KeyFiles: []string{write(t, publicPEM(t, small))}}, "the RSA key has 1024 bits, at least 2048 are needed"},
 		{"a curve", Config{KeyFiles: []string{write(t, publicPEM(t, p224))}}, "the curve P-224 is none of"},
 		{"a private key", Config{KeyFiles: []string{write(t, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))}}, "holds a private key"},
-		{"PEM as a secret", Config{SecretFiles: []string{write(t, good)}}, "name it in KeyFiles"},
+		{"PEM as a secret", Config{SecretFiles: []string{write(t, good)}}, "belongs among the files of keys"},
 		{"a secret as PEM", Config{KeyFiles: []string{write(t, []byte(secret))}}, "holds no PEM block"},
 		{"half a key", Config{KeyFiles: []string{write(t, good[:len(good)/2])}}, "ends within a PEM block"},
 		{"one and a half keys", Config{KeyFiles: []string{write(t, append(slices.Clone(good), good[:len(good)/2]...))}}, "ends within a PEM block"},

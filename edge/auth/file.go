@@ -16,7 +16,6 @@ const maxFile = 64 << 10
 // file is a file of keys that is looked at again and again. Looking at the content, and not at times or events, is what finds
 // every change: of a file that is written in place, renamed over, or reached by a link that Kubernetes points elsewhere.
 type file struct {
-	key   string // of the configuration
 	path  string
 	parse func(content []byte, allowed []string) ([]key, error)
 
@@ -78,7 +77,7 @@ func (f *file) fault(err error) error {
 	if path, ok := errors.AsType[*os.PathError](err); ok {
 		err = path.Err // which step it was does not matter
 	}
-	return fmt.Errorf("%s: %s: %w", f.key, f.path, err)
+	return fmt.Errorf("%s: %w", f.path, err)
 }
 
 func readSmall(path string) ([]byte, error) {

@@ -165,7 +165,7 @@ func (l lockedWriter) Write(p []byte) (int, error) {
 func TestFile_WaitsUntilItIsWritten(t *testing.T) {
 	whole := bytes.Repeat([]byte("0123456789abcdef"), 8)
 	path := write(t, numbered(0))
-	f := &file{key: "SecretFiles", path: path, parse: secretKey}
+	f := &file{path: path, parse: secretKey}
 	if err := f.load(nil); err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func usable(t *testing.T, keys []key, err error) {
 		t.Fatalf("%d keys, %v", len(keys), err)
 	}
 	for _, k := range keys {
-		fit, err := algorithmsOf(k.value)
+		fit, err := AlgorithmsOf(k.value)
 		if _, isSecret := k.value.([]byte); err != nil || isSecret || len(k.algorithms) == 0 || len(k.algorithms) > len(fit) {
 			t.Fatalf("took %+v: %v", k, err)
 		}

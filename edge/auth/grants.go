@@ -45,7 +45,7 @@ func compile(g Grant) (role, error) {
 	for _, s := range g.Act {
 		p, err := ParseActPattern(fillIn(s, "subject"))
 		if err == nil {
-			err = checkVerb(p)
+			err = p.CheckVerb()
 		}
 		switch {
 		case err != nil:

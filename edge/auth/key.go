@@ -19,7 +19,7 @@ type key struct {
 
 // newKey pins a key to those of the allowed algorithms that it is good for.
 func newKey(id string, value any, allowed []string) (key, error) {
-	fit, err := algorithmsOf(value)
+	fit, err := AlgorithmsOf(value)
 	if err != nil {
 		return key{}, err
 	}
@@ -38,7 +38,7 @@ func (k key) matches(algorithm, id string) bool {
 // secretKey reads a file that holds one secret.
 func secretKey(content []byte, allowed []string) ([]key, error) {
 	if bytes.HasPrefix(content, []byte("-----BEGIN ")) {
-		return nil, errors.New("is PEM, and not a secret: name it in KeyFiles")
+		return nil, errors.New("is PEM, and no secret: it belongs among the files of keys")
 	}
 	secret := bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r"))
 	k, err := newKey("", secret, allowed)

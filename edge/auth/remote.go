@@ -40,6 +40,7 @@ type remote struct {
 	mu       sync.Mutex
 	keys     []key
 	loaded   time.Time     // when the keys came; zero: never
+	failure  error         // of the last fetch
 	began    time.Time     // the last fetch
 	fetching bool          // it has not ended
 	attempt  chan struct{} // closed when the next fetch ends
@@ -125,7 +126,7 @@ func (r *remote) refresh(ctx context.Context) error {
 	if err == nil {
 		r.keys, r.loaded = keys, time.Now()
 	}
-	r.fetching = false
+	r.failure, r.fetching = err, false
 	close(r.attempt)
 	r.attempt = make(chan struct{})
 	switch {
@@ -163,12 +164,20 @@ func (r *remote) missing(ctx context.Context) {
 	}
 }
 
-// held is what there is now. false: the keys could not be had yet.
-func (r *remote) held() ([]key, bool) {
+// held is what there is now. The error says why the keys could not be had yet.
+func (r *remote) held() ([]key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.keys, !r.loaded.IsZero()
+	switch {
+	case !r.loaded.IsZero():
+		return r.keys, nil
+	case r.failure != nil:
+		return nil, r.failure
+	}
+	return nil, errNotFetched
 }
+
+var errNotFetched = errors.New("the first fetch has not ended")
 
 func (r *remote) fetch(ctx context.Context) ([]key, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.JWKSTimeout)

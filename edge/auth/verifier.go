@@ -82,10 +82,10 @@ func (v *Verifier) loadAll() error {
 		v.fixed = []key{k}
 	}
 	for _, path := range v.cfg.SecretFiles {
-		v.files = append(v.files, &file{key: "SecretFiles", path: path, parse: secretKey})
+		v.files = append(v.files, &file{path: path, parse: secretKey})
 	}
 	for _, path := range v.cfg.KeyFiles {
-		v.files = append(v.files, &file{key: "KeyFiles", path: path, parse: pemKeys})
+		v.files = append(v.files, &file{path: path, parse: pemKeys})
 	}
 	for _, f := range v.files {
 		if err := f.load(v.cfg.Algorithms); err != nil {
@@ -177,60 +177,45 @@ func (v *Verifier) keysFor(ctx context.Context, algorithm, kid string, claims jw
 		}
 		local = *v.local.Load()
 	}
-	found, state := search(local, remotes, algorithm, kid)
-	if found == nil && state != otherAlgorithm && len(remotes) > 0 {
+	found, other, missing := search(local, remotes, algorithm, kid)
+	if found == nil && !other && len(remotes) > 0 {
 		for _, r := range remotes {
 			r.missing(ctx)
 		}
-		found, state = search(local, remotes, algorithm, kid)
+		found, other, missing = search(local, remotes, algorithm, kid)
 	}
-	if found == nil {
-		return nil, state.refusal(algorithm, kid, issuer)
+	switch {
+	case found != nil:
+		return jwt.VerificationKeySet{Keys: found}, nil
+	case other:
+		return nil, refusef(reasonAlgorithm, "its key %q is not for %s", clip(kid), algorithm)
+	case missing != nil:
+		return nil, refusef(reasonUnavailable, "those of its issuer %q have not been had yet: %v", clip(issuer), missing)
 	}
-	return jwt.VerificationKeySet{Keys: found}, nil
+	return nil, refusef(reasonUnknownKey, "there is no key %q for %s of issuer %q", clip(kid), algorithm, clip(issuer))
 }
 
-// searched is how a search for keys ended that found none.
-type searched int
-
-const (
-	noSuchKey      searched = iota
-	otherAlgorithm          // the key is there, and not for this algorithm
-	notHadYet               // an issuer's keys are not there
-)
-
-func search(local []key, remotes []*remote, algorithm, kid string) ([]jwt.VerificationKey, searched) {
-	var found []jwt.VerificationKey
-	state := noSuchKey
+// search finds the keys that match. other: one of that name is for another algorithm. missing: why some keys are not there.
+func search(local []key, remotes []*remote, algorithm, kid string) (found []jwt.VerificationKey, other bool, missing error) {
 	take := func(keys []key) {
 		for _, k := range keys {
 			switch {
 			case k.matches(algorithm, kid):
 				found = append(found, k.value)
 			case kid != "" && k.id == kid:
-				state = otherAlgorithm
+				other = true
 			}
 		}
 	}
 	take(local)
 	for _, r := range remotes {
-		keys, had := r.held()
+		keys, err := r.held()
 		take(keys)
-		if !had && state == noSuchKey {
-			state = notHadYet
+		if err != nil {
+			missing = err
 		}
 	}
-	return found, state
-}
-
-func (s searched) refusal(algorithm, kid, issuer string) error {
-	switch s {
-	case otherAlgorithm:
-		return refusef(reasonAlgorithm, "its key %q is not for %s", clip(kid), algorithm)
-	case notHadYet:
-		return refusef(reasonUnavailable, "the keys of its issuer %q have not been had yet", clip(issuer))
-	}
-	return refusef(reasonUnknownKey, "there is no key %q for %s of issuer %q", clip(kid), algorithm, clip(issuer))
+	return found, other, missing
 }
 
 // refuse says in our words why the parser refused a token: its own could repeat parts of it. allowed: its alg is.

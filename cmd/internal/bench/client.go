@@ -118,6 +118,9 @@ func (d *dialer) upgrade(conn net.Conn, u *url.URL) (left []byte, err error) {
 		Protocols:     []string{wire.Subprotocol},
 		OnStatusError: func(status int, _ []byte, answer io.Reader) { refused = refusal(status, answer) },
 	}
+	if d.cfg.Token != "" {
+		handshake.Header = ws.HandshakeHeaderHTTP{"Authorization": {"Bearer " + d.cfg.Token}}
+	}
 	if d.cfg.Deflate {
 		offer := wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
 		handshake.Extensions = []httphead.Option{offer.Option()}

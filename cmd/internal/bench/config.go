@@ -19,6 +19,7 @@ type Config struct {
 	URLs  []string   // of edges' WebSockets, to which the clients are dealt in turn; default ws://127.0.0.1:8080/ws
 	NATS  bus.Config // where messages are published; the stream is not touched
 	PIDs  []int      // processes of the edges, where they are on this machine; none: the edges' costs are not measured
+	Token string     // that every client shows; empty: none
 	Floor bool       // the other side is `tidings bench serve floor`: it takes no subscribe and sends every message to every client
 
 	Settle   time.Duration  // rest after connecting, before memory is read; default 3 s with PIDs, otherwise 200 ms

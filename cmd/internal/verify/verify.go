@@ -33,12 +33,12 @@ func New(config configs.Tokens, logger *slog.Logger, registry prometheus.Registe
 	}
 	c, err := authConfig(config)
 	if err != nil {
-		return nil, daemon.WithCode(daemon.ExitConfig, configs.Under("tokens", err))
+		return nil, daemon.WithCode(daemon.ExitConfig, fmt.Errorf("tokens: %w", err))
 	}
 	c.Logger, c.Registerer = logger, registry
 	v, err := auth.New(c)
 	if err != nil {
-		return nil, daemon.WithCode(daemon.ExitConfig, configs.Under("tokens", err))
+		return nil, daemon.WithCode(daemon.ExitConfig, fmt.Errorf("tokens: %w", err))
 	}
 	return v, nil
 }
