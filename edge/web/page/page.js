@@ -183,6 +183,22 @@ function changed(c) {
 const url = new URL("ws", location.href);
 url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 const topics = ["host.*", { topic: "metrics.*", last: history }, "containers.*", "container-stats.*", "container-events.*"];
+
+// A token comes behind the page's address, as #token=TOKEN: that part browsers send to nobody.
+const token = new URLSearchParams(location.hash.slice(1)).get("token");
+window.addEventListener("hashchange", () => location.reload());
+
+async function why() {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  try {
+    const answer = await fetch(new URL("last?topic=host.*", location.href), { headers, signal: AbortSignal.timeout(5000) });
+    if (![401, 403].includes(answer.status)) return "";
+    return `${(await answer.json()).message}. This page takes one behind its address, as in #token=TOKEN`;
+  } catch {
+    return ""; // nobody is there
+  }
+}
+
 const again = follow(url.href, topics.map((t) => (t.topic ? t : { topic: t })), {
   message(m, missed) {
     counts.messages++;
@@ -206,5 +222,6 @@ const again = follow(url.href, topics.map((t) => (t.topic ? t : { topic: t })), 
     set($("state"), text);
     $("again").hidden = name !== "away";
   },
-});
+  why,
+}, token);
 $("again").addEventListener("click", () => again());

@@ -6,16 +6,21 @@ export const latest = new Set(["host", "metrics", "containers", "container-stats
 
 const backoff = { base: 500, cap: 30_000, steady: 10_000 }; // ms
 
+const denied = ["unauthorized", "forbidden"]; // codes of what will be refused again
+
 const staysAway = (code) => [1000, 1001, 1002, 1003, 1007, 1009].includes(code) || (code >= 4500 && code <= 4599);
 
 /**
  * follow subscribes to topics at url and tells, until the edge says to stay away.
  * @param {string} url of the socket
  * @param {{topic: string, last?: number}[]} topics
- * @param {{message: Function, gap: Function, state: Function}} told message(m, missed), gap(m), state(name, text)
+ * @param {{message: Function, gap: Function, state: Function, why: Function}} told message(m, missed), gap(m), state(name, text);
+ *   why() tells, later, what is wrong with a socket that never opened, for which browsers give no reason: a text to stay away
+ *   for, or nothing to try again
+ * @param {string} [token] that the edge asks for
  * @returns {Function} connects again after the state "away"
  */
-export function follow(url, topics, told) {
+export function follow(url, topics, told, token) {
   const heard = new Map(); // topic → {seq, timestamp} of its last message
   const positions = new Map(); // pattern of `every` topics → {epoch, seq} from which to resume
   let current = null; // the line that serves us
@@ -25,7 +30,7 @@ export function follow(url, topics, told) {
 
   function dial() {
     timer = 0;
-    const line = { socket: new WebSocket(url, "tidings.v1"), heartbeat: 25_000, silence: 0, opened: 0, over: false };
+    const line = { socket: new WebSocket(url, token ? ["tidings.v1", `bearer.${token}`] : "tidings.v1"), heartbeat: 25_000, silence: 0, opened: 0, over: false };
     next = line;
     line.socket.onmessage = (event) => {
       listen(line);
@@ -54,7 +59,15 @@ export function follow(url, topics, told) {
     else current = null;
     if (current ? timer : next) return current || told.state("wait", "connecting"); // the other one is here, or on its way
     if (!current && staysAway(code)) return told.state("away", `closed by the edge: ${reason || code}`);
-    schedule(Math.random() * Math.min(backoff.base * 2 ** failures++, backoff.cap));
+    const wait = Math.random() * Math.min(backoff.base * 2 ** failures++, backoff.cap);
+    if (current || line.opened) return schedule(wait);
+    timer = -1; // nobody else dials meanwhile
+    told.why().then((text) => (text ? away(text) : schedule(wait)));
+  }
+
+  function away(text) {
+    timer = 0;
+    told.state("away", text);
   }
 
   function schedule(ms) {
@@ -79,6 +92,12 @@ export function follow(url, topics, told) {
         next = null;
         return told.state("live", `live from ${line.node}`);
       case "error":
+        if (denied.includes(m.payload.code)) {
+          retire(line);
+          if (line === next) next = null;
+          else current = null;
+          return current || away(m.payload.message);
+        }
         told.state("wait", m.payload.message);
         return ended(line, 1006, m.payload.message);
       case "status":
