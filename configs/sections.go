@@ -63,6 +63,7 @@ type Serving struct {
 	Loops            int           `yaml:"loops"`
 	SendBuffer       Bytes         `yaml:"send_buffer"`
 	GCPercent        int           `yaml:"gc_percent"`
+	MemoryLimit      Bytes         `yaml:"memory_limit"`
 	Limits           Limits        `yaml:"limits"`
 }
 

@@ -60,6 +60,7 @@ func (c Serving) validate(f findings) {
 	f.unless(c.Loops >= 0, "loops", "cannot be negative")
 	positive(f, "send_buffer", c.SendBuffer)
 	f.unless(c.GCPercent >= 0, "gc_percent", "cannot be negative")
+	f.unless(c.MemoryLimit >= 0, "memory_limit", "cannot be negative")
 
 	limits := f.in("limits")
 	positive(limits, "connections", c.Limits.Connections)

@@ -22,6 +22,7 @@ type conn struct {
 	leaving     bool  // it was asked to connect elsewhere
 	upgraded    bool  // it became a WebSocket
 	onePosition bool  // it takes the last seq it has seen for the position of all its patterns (server-sent events)
+	turned      bool  // it is to be refused, and not counted among those that are open
 	waits       bool  // for the next turn, with the rest of what it said
 	watched     bool  // a timer looks whether its socket still takes something
 	unanswered  uint8 // pings in a row without a pong
@@ -70,6 +71,8 @@ type input struct {
 	fragment bool   // a fragmented message is under way
 	binary   bool   // and it is a binary one
 	deflated bool   // and it is compressed
+
+	refusal *refusal // of the request that is to come, whatever it is
 }
 
 // faults counts bad requests.

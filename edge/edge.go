@@ -33,11 +33,13 @@ type Edge struct {
 	desk     *desk    // verifies tokens; nil: the edge is open
 	anyone   *session // of all connections of an open edge
 	door     *door
+	room     *room
 	rates    rates
 
 	// Any goroutine.
 	connections atomic.Int64
 	streams     atomic.Int64 // of server-sent events
+	turning     atomic.Int64 // connections that have been taken to be refused
 	running     atomic.Bool
 	stopping    atomic.Bool
 }
@@ -54,6 +56,7 @@ func New(cfg Config) (*Edge, error) {
 		e.desk = newDesk(cfg.Verifier, cfg.HandshakeTimeout, e.metrics, e.log)
 	}
 	e.door, e.rates = newDoor(&e.cfg.Limits, e.proxies, e.metrics), newRates(&e.cfg.Limits)
+	e.room = newRoom(e.cfg.Limits.Connections, e.log)
 	e.hub = newHub(cfg.Bus, e.log, e.metrics)
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)
@@ -95,6 +98,9 @@ func (e *Edge) Ready() []string {
 	if e.stopping.Load() {
 		reasons = append(reasons, "edge: draining")
 	}
+	if e.room.tight.Load() {
+		reasons = append(reasons, "edge: memory is nearly used up")
+	}
 	if err := e.cfg.Bus.Ready(); err != nil {
 		reasons = append(reasons, "nats: "+err.Error())
 	}
@@ -114,6 +120,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	for _, l := range e.loops {
 		running.Go(func() { failed <- l.run() })
 	}
+	hub.Go(func() { e.room.watch(hubCtx) })
 	var web sync.WaitGroup
 	web.Go(func() { failed <- e.web.run() })
 	var accepting sync.WaitGroup
@@ -158,12 +165,16 @@ const acceptBatch = 64
 func (e *Edge) accept() error {
 	batch := make([]poll.Accepted, acceptBatch)
 	next := 0
+	var complained time.Time
 	for {
 		n, err := e.listener.Accept(batch)
 		switch {
 		case errors.Is(err, poll.ErrNoDescriptors):
 			e.metrics.handshakes[handshakeFull].Inc()
-			e.log.Warn("a client was turned away: no file descriptors are left; raise the limit (ulimit -n)")
+			if time.Since(complained) > time.Minute {
+				complained = time.Now()
+				e.log.Warn("clients are turned away: no file descriptors are left, here or in the whole system; raise the limit (ulimit -n)")
+			}
 			time.Sleep(10 * time.Millisecond) // some may be freed; the queue keeps the others
 			continue
 		case err != nil && errors.Is(err, net.ErrClosed):
@@ -175,8 +186,7 @@ func (e *Edge) accept() error {
 		now := time.Now()
 		for _, a := range batch[:n] {
 			if r := e.enter(a.Peer(), now); r != nil {
-				e.metrics.handshakes[r.result].Inc()
-				e.listener.Refuse(a, r.response())
+				e.turnAway(a, r, e.loops[next])
 				continue
 			}
 			shares[next] = append(shares[next], a)
@@ -188,6 +198,21 @@ func (e *Edge) accept() error {
 			}
 		}
 	}
+}
+
+// turnAwayMax is how many clients may be on their way to a refusal at once. Their descriptors are of the reserve.
+const turnAwayMax = 48
+
+// turnAway has a loop answer a client once it has asked: an answer before that is none to HTTP, and Retry-After would be lost.
+// Where very many have to be turned away, they are at once.
+func (e *Edge) turnAway(a poll.Accepted, r *refusal, l *loop) {
+	if e.turning.Add(1) > turnAwayMax {
+		e.turning.Add(-1)
+		e.metrics.handshakes[r.result].Inc()
+		e.listener.Refuse(a, r.response())
+		return
+	}
+	l.post(func(l *loop) { l.turnAway(a, r) })
 }
 
 // enter counts a connection in, unless there is no place for it; left counts it out.
@@ -204,10 +229,15 @@ func (e *Edge) enter(peer netip.Addr, now time.Time) *refusal {
 
 // hold counts one more connection, of whomever.
 func (e *Edge) hold() *refusal {
-	if e.connections.Add(1) <= int64(e.cfg.Limits.Connections) {
+	tight := e.room.tight.Load()
+	if e.connections.Add(1) <= e.room.places && !tight {
 		return nil
 	}
 	e.connections.Add(-1)
+	if tight {
+		return &refusal{status: http.StatusServiceUnavailable, code: wire.Unavailable, result: handshakeMemory, headers: retryAfter(placeWait),
+			message: "this node has no memory for more clients; try again in a moment or elsewhere"}
+	}
 	e.metrics.limited[limitConnections].Inc()
 	return &refusal{status: http.StatusServiceUnavailable, code: wire.Unavailable, result: handshakeFull, headers: retryAfter(placeWait),
 		message: "this node is full; try again in a moment or elsewhere"}

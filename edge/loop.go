@@ -197,6 +197,25 @@ func (l *loop) take(a poll.Accepted, who *auth.Session, onePosition bool) {
 	l.readable(slot, c)
 }
 
+// turnAway takes a connection for which there is no place, to refuse what it is about to ask.
+func (l *loop) turnAway(a poll.Accepted, r *refusal) {
+	slot, c := l.conns.take()
+	sock, err := l.poller.Add(a, ref{slot, c.gen}.token())
+	if err != nil {
+		a.Close()
+		l.conns.put(slot)
+		l.node.turning.Add(-1)
+		return
+	}
+	c.sock, c.state, c.armed, c.turned = sock, greeting, poll.Readable, true
+	c.input = &input{refusal: r}
+	l.timers.add(l.now.Add(turnAwayTime), timer{slot: slot, gen: c.gen, kind: handshakeTimer})
+	l.readable(slot, c)
+}
+
+// turnAwayTime is how long a client that is to be refused may take to ask.
+const turnAwayTime = time.Second
+
 // arm sets what the loop is told of a socket.
 func (l *loop) arm(slot uint32, c *conn, i poll.Interest) {
 	if c.armed == i {
@@ -218,6 +237,8 @@ func (l *loop) fire(t timer) {
 	case handshakeTimer:
 		switch {
 		case c.state != greeting:
+		case c.turned:
+			l.refuse(t.slot, c, *c.input.refusal)
 		case c.pending != nil:
 			l.refuse(t.slot, c, l.node.cfg.tokenRefusal(auth.ErrUnavailable))
 		default:
@@ -399,6 +420,10 @@ func (l *loop) drop(slot uint32, c *conn, code wire.CloseCode) {
 		l.node.hub.deflating.Add(-1)
 	}
 	c.sock.Close()
-	l.node.left(c.client)
+	if c.turned {
+		l.node.turning.Add(-1)
+	} else {
+		l.node.left(c.client)
+	}
 	l.conns.put(slot)
 }

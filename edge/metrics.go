@@ -19,6 +19,7 @@ const (
 	handshakeNoKeys       handshake = "no_keys"      // a token that could not be verified for want of keys, or of time
 	handshakeLimited      handshake = "limited"      // too many, or too often, also of one address
 	handshakeFull         handshake = "full"         // no place
+	handshakeMemory       handshake = "memory"       // no memory
 	handshakeDraining     handshake = "draining"     // the edge is being stopped
 	handshakeTimeout      handshake = "timeout"      // not complete in time
 	handshakeAborted      handshake = "aborted"      // the client hung up before it was complete
@@ -26,7 +27,7 @@ const (
 )
 
 var handshakes = []handshake{handshakeOK, handshakeBad, handshakeOrigin, handshakeUnauthorized, handshakeNoKeys,
-	handshakeLimited, handshakeFull, handshakeDraining, handshakeTimeout, handshakeAborted, handshakeHTTP}
+	handshakeLimited, handshakeFull, handshakeMemory, handshakeDraining, handshakeTimeout, handshakeAborted, handshakeHTTP}
 
 // Close codes that no frame carries (RFC 6455 §7.4.1).
 const (

@@ -100,6 +100,10 @@ var refusalDraining = refusal{status: http.StatusServiceUnavailable, code: wire.
 // greet handles the request that begins a connection and returns its length; 0: it is not complete, or the connection is
 // no longer the loop's.
 func (l *loop) greet(slot uint32, c *conn, data []byte) int {
+	if c.turned {
+		l.refuse(slot, c, *c.input.refusal)
+		return 0
+	}
 	limits := &l.node.cfg.Limits
 	end := bytes.Index(data, []byte("\r\n\r\n"))
 	if end < 0 && len(data) <= limits.HeaderBytes {

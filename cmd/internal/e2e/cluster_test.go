@@ -35,9 +35,16 @@ func startEdge(t testing.TB, server *bustest.Server, args ...string) edge {
 // launchEdge starts one with settings in the environment.
 func launchEdge(t testing.TB, server *bustest.Server, env []string, args ...string) edge {
 	t.Helper()
-	args = append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", server.URL()}, args...)
-	env = append([]string{"TIDINGS_AUTH=none", "TIDINGS_DRAIN_WAIT=0s", "TIDINGS_DRAIN_WINDOW=4s", "TIDINGS_DRAIN_GRACE=6s"}, env...) // no load balancer has to notice
-	e := edge{program: launch(t, command{path: programs.path(t, "edge"), args: args, env: env})}
+	return launchEdgeBy(t, server, command{env: env, args: args})
+}
+
+// launchEdgeBy starts one as a command says, but for its path.
+func launchEdgeBy(t testing.TB, server *bustest.Server, c command) edge {
+	t.Helper()
+	c.path = programs.path(t, "edge")
+	c.args = append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", server.URL()}, c.args...)
+	c.env = append([]string{"TIDINGS_AUTH=none", "TIDINGS_DRAIN_WAIT=0s", "TIDINGS_DRAIN_WINDOW=4s", "TIDINGS_DRAIN_GRACE=6s"}, c.env...) // no load balancer has to notice
+	e := edge{program: launch(t, c)}
 	e.socket = "ws://" + e.await(e.stderr, `"msg":"auth is none.*"listen":"([^"]+)"`) + "/ws"
 	e.admin = "http://" + e.await(e.stderr, `"msg":"started","admin":"([^"]+)"`)
 	ready(t, e.admin)

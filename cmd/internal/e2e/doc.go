@@ -18,6 +18,8 @@
 //     and come back: containers_test.go.
 //   - A message published once reaches the clients of all edges, and no edge that has no use for it: spread_test.go.
 //   - An edge that is killed or stopped, or a NATS that is away, costs a client no message: resume_test.go.
+//   - An edge that is to stop waits until load balancers have noticed: resume_test.go. One that has few file descriptors refuses new
+//     clients, and nobody else feels it: scarce_test.go.
 //   - A host whose publisher ends is gone, soon and by itself, and no two publishers share a name: publisher_test.go.
 //   - The tools and command lines do what their help says: tools_test.go, command_test.go.
 //   - 10,000 idle clients cost an edge no goroutine and at most 25 MB; 1,000 get 300 messages a second, all of them, in

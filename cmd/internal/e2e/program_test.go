@@ -24,6 +24,7 @@ type command struct {
 	env   []string // beside the tests' own, without what is meant for Tidings there
 	stdin string
 	group bool // it has children: they end with it
+	files int  // that it may have open at once; 0: as many as the tests
 }
 
 // program is one that was started, in a process of its own.
@@ -53,6 +54,10 @@ func invoke(t testing.TB, stdin, name string, args ...string) (code int, stdout,
 func launch(t testing.TB, c command) *program {
 	t.Helper()
 	p := &program{t: t, stdout: newOutput(), stderr: newOutput(), ended: make(chan struct{})}
+	if c.files > 0 {
+		c.args = append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, c.files), c.path}, c.args...)
+		c.path = "/bin/sh"
+	}
 	cmd := exec.Command(c.path, c.args...)
 	cmd.Env = append(environment(), c.env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(c.stdin), p.stdout, p.stderr

@@ -38,6 +38,9 @@ func New(config configs.Serving, verifier *auth.Verifier, conn *bus.Conn, logger
 	if config.GCPercent > 0 {
 		debug.SetGCPercent(config.GCPercent)
 	}
+	if config.MemoryLimit > 0 {
+		debug.SetMemoryLimit(int64(config.MemoryLimit))
+	}
 	c := edgeConfig(config, conn, logger, registry)
 	if c.Open = config.Auth == "none" || config.Auth == configs.Auto && verifier == nil; !c.Open && verifier != nil {
 		c.Verifier = verifier
