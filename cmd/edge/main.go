@@ -74,7 +74,7 @@ func start(cmd *cobra.Command, config configs.Edge) error {
 	admin := daemon.NewAdmin(daemon.AdminConfig{
 		Listener: port,
 		Gatherer: registry,
-		Ready:    daemon.Readiness(ctx, edge.Ready),
+		Ready:    daemon.Readiness(ctx, edge.Ready, func() []string { return verify.Ready(verifier) }),
 		Pprof:    config.Admin.Pprof,
 		Logger:   logger,
 	})

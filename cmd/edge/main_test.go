@@ -98,6 +98,19 @@ func TestEdge_TakesTokensOfItsKeysAlone(t *testing.T) {
 	}
 }
 
+func TestEdge_IsNotReadyWithoutKeys(t *testing.T) {
+	t.Setenv("TIDINGS_DRAIN_WAIT", "0s")
+	edge := daemontest.Start(t, run, "edge", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", bustest.New(t).URL(),
+		"--token-jwks", "http://127.0.0.1:1/keys")
+	address := "http://" + edge.Await(edge.Stderr, admin)
+	var body string
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(body, `"reasons":["no keys to verify tokens with: Get `); { // NATS was another
+		if body = daemontest.AwaitStatus(t, address+"/readyz", 503); time.Now().After(deadline) {
+			t.Fatalf("/readyz without keys: %s", body)
+		}
+	}
+}
+
 func TestEdge_TellsAllFaultsAtOnce(t *testing.T) {
 	t.Setenv("TIDINGS_LIMITS_HEADERS", "1")
 	t.Setenv("TIDINGS_NATS_TLS_CERT", "/nowhere/edge.pem")

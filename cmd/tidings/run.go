@@ -104,7 +104,7 @@ func everything(cmd *cobra.Command, config configs.Tidings, invoked string) erro
 	admin := daemon.NewAdmin(daemon.AdminConfig{
 		Listener: port,
 		Gatherer: registry,
-		Ready:    daemon.Readiness(ctx, edge.Ready, daemon.Reason(publisher.Ready)),
+		Ready:    daemon.Readiness(ctx, edge.Ready, func() []string { return verify.Ready(verifier) }, daemon.Reason(publisher.Ready)),
 		Pprof:    config.Admin.Pprof,
 		Logger:   logger,
 	})

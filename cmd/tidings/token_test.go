@@ -3,8 +3,11 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"tidings/cmd/internal/daemontest"
 )
 
 // made makes a secret and returns its file, and one with a token that it signed.
@@ -67,6 +70,27 @@ func TestToken_OpensAnEdgeForWhatItGrants(t *testing.T) {
 	if log := r.Stderr.String(); strings.Contains(log, string(content[:20])) {
 		t.Error("the log holds a token")
 	}
+}
+
+func TestSub_GoesOnOverTheEndOfItsToken(t *testing.T) {
+	secret, token := made(t, "--subscribe", "demo.>", "--expires", "3s")
+	r := start(t, "--token-secret-file", secret)
+	sub := daemontest.Start(t, run, "tidings", "sub", "--url", r.url, "--token-file", token, "--count", "2", "--last", "1", "demo.hello")
+	publish := func(payload string) {
+		t.Helper()
+		if code, _, stderr := invoke(t, "", "pub", "--nats", r.nats, "demo.hello", payload); code != 0 {
+			t.Fatal(stderr)
+		}
+	}
+	publish("1")
+	sub.Await(sub.Stdout, regexp.MustCompile(`demo.hello (#\d+) 1\n`))
+	_, next, stderr := invoke(t, "", "token", "make", "--key", secret, "--subscribe", "demo.>")
+	if err := os.WriteFile(token, []byte(next), 0o600); err != nil {
+		t.Fatal(stderr, err)
+	}
+	sub.Await(sub.Stderr, regexp.MustCompile(`(connected again)`))
+	publish("2")
+	sub.Await(sub.Stdout, regexp.MustCompile(`demo.hello (#\d+) 2\n`))
 }
 
 func TestToken_IsExplainedInWords(t *testing.T) {

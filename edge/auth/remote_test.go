@@ -177,8 +177,14 @@ func TestJWKS_WithoutKeysNothingIsKnown(t *testing.T) {
 	if err := verify(t, v, "RS256", "1", nil); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
+	if err := v.Ready(); err == nil || !strings.Contains(err.Error(), "502 Bad Gateway") {
+		t.Errorf("ready without keys: %v", err)
+	}
 	i.answers(publishes(jwk(t, "1", signers()["RS"])))
 	eventually(t, "the issuer has come", func() bool { return verify(t, v, "RS256", "1", nil) == nil })
+	if err := v.Ready(); err != nil {
+		t.Error(err)
+	}
 
 	stopped := verifier(t, Config{JWKS: []JWKS{{URL: i.URL}}, JWKSTimeout: time.Millisecond})
 	if err := verify(t, stopped, "RS256", "1", nil); !errors.Is(err, ErrUnavailable) {

@@ -131,6 +131,19 @@ func (v *Verifier) remotes() func(yield func(*remote) bool) {
 	}
 }
 
+// Ready is nil as soon as there is any key to verify a token with.
+func (v *Verifier) Ready() error {
+	if v.keyCount() > 0 {
+		return nil
+	}
+	for r := range v.remotes() {
+		if _, err := r.held(); err != nil {
+			return fmt.Errorf("no keys to verify tokens with: %w", err)
+		}
+	}
+	return nil
+}
+
 // Verify says whose token this is and what it may do. The error is ErrInvalid, ErrExpired or ErrUnavailable, and its text is
 // for the operator. It may wait, for Config.JWKSTimeout at most, for an issuer to be asked about a key that is new.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Session, error) {

@@ -60,6 +60,7 @@
 //     reconnects: TestReconnect_ResumesAndDropsDuplicates.
 //   - An edge that drains loses nobody: the old connection delivers until the new one has taken every
 //     subscription: TestGoingAway_MakesBeforeBreak, TestGoingAway_OldLineDiesEarly.
+//   - So does a token that expires: TestGoingAway_BeforeATokenExpires_BringsANewOne.
 //   - A loss is told: TestGap_IsTold, TestReconnect_TellsWhatIsNotRecovered.
 //   - A snapshot that was cut off is asked for again: TestReconnect_AsksAgainForAHalfSnapshot.
 //   - Clients come back spread out, and stay away when told to: TestBackoff_IsSpreadAndBounded,
@@ -69,6 +70,7 @@
 //
 // # What it refuses to do
 //
-// It does not queue, store or decode payloads, does not act on containers, and does not refresh tokens: an edge
-// closes with 4401 when a token expires, and the client comes back with a new one and resumes.
+// It does not queue, store or decode payloads, and does not act on containers. It does not refresh a token in place either: an
+// edge asks its client to move on before its token expires, and this one then comes with a new token while the old connection still
+// delivers, as in a rollout. One that is late is closed with 4401, comes back and resumes.
 package client

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -109,6 +111,29 @@ func TestGoingAway_AgainFromTheNextEdge(t *testing.T) {
 	w.hears("connected to edge-0", "subscribed container-events.* at e1:10",
 		"connected to edge-0", "subscribed container-events.* at e1:10 recovered=true",
 		"connected to edge-0", "subscribed container-events.* at e1:10 recovered=true", "container-events.a 11")
+}
+
+func TestGoingAway_BeforeATokenExpires_BringsANewOne(t *testing.T) {
+	s := newScene(t)
+	asked := 0
+	w := watch(t, s, Config{Token: func(context.Context) (string, error) {
+		asked++
+		return fmt.Sprintf("token-%d", asked), nil
+	}}, "container-events.*")
+	old := s.enter()
+	old.ack(old.hear("subscribe container-events.*"), 10)
+	w.hears("connected to edge-0", "subscribed container-events.* at e1:10")
+	old.say(wire.AppendGoingAway(nil, 1, "token_expiring", 0, 0, 20000))
+	a := s.enter()
+	if got := a.handshake.Header.Get("Authorization"); got != "Bearer token-2" {
+		t.Errorf("came with %q", got)
+	}
+	w.hears("connected to edge-0")
+	r := a.hear("subscribe container-events.* since=e1:10")
+	old.data("container-events.a", 11, 0)
+	w.hears("container-events.a 11")
+	a.ack(r, 11, true)
+	old.leaves()
 }
 
 func TestGap_IsTold(t *testing.T) {

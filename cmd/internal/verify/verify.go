@@ -54,6 +54,14 @@ func Part(v *auth.Verifier) daemon.Part {
 	}}
 }
 
+// Ready is why nobody can be verified, if that is so. There is no reason with nil: nobody is asked for a token then.
+func Ready(v *auth.Verifier) []string {
+	if v == nil {
+		return nil
+	}
+	return daemon.Reason(v.Ready)()
+}
+
 // authConfig is a configuration in the words of package auth, and what is wrong with the lists that are written as texts.
 func authConfig(config configs.Tokens) (auth.Config, error) {
 	c := auth.Config{
