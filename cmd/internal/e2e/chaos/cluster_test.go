@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ type cluster struct {
 	clients    []Client
 	crowd      *program
 	journal    string
+	wait       time.Duration
 	idle       map[string]resources // of each edge, before anybody came
 }
 
@@ -60,6 +62,7 @@ var settings = []string{
 type plan struct {
 	edge    string                                 // the program; "": as it is
 	crowd   string                                 // the same, for the clients
+	wait    time.Duration                          // at the end, for clients to have everything; 0: patience
 	proxied func(*cluster, []*natsServer) []string // addresses that the edges know instead of NATS'
 }
 
@@ -68,7 +71,8 @@ func newCluster(t *testing.T, p plan) *cluster {
 	t.Helper()
 	seed := scene(t)
 	t.Logf("seed %d", seed)
-	c := &cluster{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), network: newNetwork(t), idle: map[string]resources{}}
+	c := &cluster{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), network: newNetwork(t),
+		wait: cmp.Or(p.wait, patience), idle: map[string]resources{}}
 	var nodes []*node
 	for i := range 3 {
 		nodes = append(nodes, c.network.add(fmt.Sprintf("nats-%d", i+1), 11+i))
@@ -228,7 +232,7 @@ func (c *cluster) finish() History {
 	for _, s := range c.nats {
 		s.healthy()
 	}
-	c.tell(farewell{Last: c.load.last, Wait: patience})
+	c.tell(farewell{Last: c.load.last, Wait: c.wait})
 	c.crowd.exitWithin(2 * patience) // it waits itself, for clients that may never have everything
 	h := History{Scenario: c.t.Name(), Seed: c.seed, Began: c.load.began, Ended: ended, Clients: c.clients, Acked: c.load.acked}
 	h.Stored = c.stored()

@@ -33,6 +33,9 @@
 //	edges_test.go        an edge is killed, paused; all are restarted in turn
 //	nats_test.go         the stream's leader is killed, cut off, cut off from the other servers alone; all are restarted in turn
 //	publishers_test.go   one of two publishers is killed
+//	frames_test.go       a relay (relay_test.go) that knows NATS' frames loses, doubles and delays single messages, and the last ones
+//	packets_test.go      packets are lost; an edge's line is narrow
+//	mutation_test.go     one line of the deduplication, of the hole filling or of the resume is taken out: the checker notices
 //
 // Each can be run alone, and prints what it saw:
 //

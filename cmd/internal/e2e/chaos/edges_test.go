@@ -10,17 +10,21 @@ import (
 
 func TestEdge_KilledLosesNothing(t *testing.T) {
 	c := newCluster(t, plan{})
+	killAnEdge(c)
+	_, r := c.verdict(Rules{})
+	c.within(r, 3*heartbeat)
+	if r.Offline == 0 {
+		t.Error("nobody noticed")
+	}
+}
+
+func killAnEdge(c *cluster) {
 	e := c.anEdge()
 	e.kill()
 	c.load.goOn(500)
 	e.start()
 	e.ready()
 	c.load.goOn(500)
-	_, r := c.verdict(Rules{})
-	c.within(r, 3*heartbeat)
-	if r.Offline == 0 {
-		t.Error("nobody noticed")
-	}
 }
 
 // An edge that is stopped and goes on answers nobody meanwhile, and has much to catch up with afterwards. Its clients go
@@ -46,11 +50,7 @@ func TestEdge_PausedLosesNothing(t *testing.T) {
 func TestEdges_RestartedInTurnLoseNothing(t *testing.T) {
 	c := newCluster(t, plan{})
 	for _, e := range c.edges {
-		e.stop()
-		c.load.goOn(50)
-		e.start()
-		e.ready()
-		c.load.goOn(200)
+		restartEdge(c, e)
 	}
 	h, r := c.verdict(Rules{})
 	c.within(r, heartbeat)
@@ -59,4 +59,12 @@ func TestEdges_RestartedInTurnLoseNothing(t *testing.T) {
 			t.Errorf("%s was without a connection: %s", e.Client, e.Text)
 		}
 	}
+}
+
+func restartEdge(c *cluster, e *edge) {
+	e.stop()
+	c.load.goOn(50)
+	e.start()
+	e.ready()
+	c.load.goOn(200)
 }

@@ -183,7 +183,7 @@ func self(t testing.TB) string {
 // ours are the programs of the repository as they are, built once.
 var ours = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "bin"); err == nil {
-		err = build(dir, "", "build", "-trimpath", "-o", dir, "tidings/cmd/edge", "tidings/cmd/publisher")
+		err = build("", "build", "-trimpath", "-o", dir, "tidings/cmd/edge", "tidings/cmd/publisher")
 	}
 	return dir, err
 })
@@ -199,7 +199,7 @@ func built(t testing.TB, name string) string {
 }
 
 // build runs the go command; with an overlay, if it is given one.
-func build(dir, overlay string, args ...string) error {
+func build(overlay string, args ...string) error {
 	if overlay != "" {
 		args = append([]string{args[0], "-overlay", overlay}, args[1:]...)
 	}
