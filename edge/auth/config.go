@@ -21,11 +21,11 @@ type Config struct {
 	KeyFiles    []string // PEM: public keys or certificates, one or more in each, of RS, PS, ES or EdDSA
 	JWKS        []JWKS   // sets of public keys (RFC 7517) that issuers publish
 
-	Algorithms []string // the only ones to take; default: all that fit the keys
-	Issuers    []string // one of these is a token's iss; default: any. A JWKS with an issuer of its own adds that one.
-	Audiences  []string // one of these is among a token's aud; default: any
-	Leeway     time.Duration
-	NoExpiry   bool // tokens without exp are taken as well
+	Algorithms []string      // the only ones to take; default: all that fit the keys
+	Issuers    []string      // one of these is a token's iss; default: any. A JWKS with an issuer of its own adds that one.
+	Audiences  []string      // one of these is among a token's aud; default: any
+	Leeway     time.Duration // by which clocks may differ, for exp and nbf; default 30 s; below 0: none
+	NoExpiry   bool          // tokens without exp are taken as well
 
 	SubjectClaim string           // who the client is; default sub
 	GrantsClaim  string           // an object with the lists subscribe and act; default tidings

@@ -19,8 +19,8 @@
 //     agree, because a secret that is half written is a secret too. What cannot be used changes nothing. To end a key, change its file:
 //     a file that is gone may be one that is being replaced.
 //   - an issuer's JWKS (remote.go), fetched from a URL of the configuration each ten minutes, and when a token has a kid that is not
-//     known, but then at most each ten seconds. While the issuer is away the last good keys go on; keys that were never had are
-//     ErrUnavailable, and not a fault of the token. An issuer that is named with its JWKS is vouched for by that one alone, and
+//     known, but then at most each ten seconds. While the issuer is away the last good keys go on; a token of another key is then
+//     ErrUnavailable, and not at fault. An issuer that is named with its JWKS is vouched for by that one alone, and
 //     its keys by it. Keys without a kid are found with the next fetch; where PEM files and a JWKS are mixed, name its issuer.
 //
 // jwkset reads single keys. Its companion keyfunc is not used: it follows redirects, bounds no answer, and has one rate for all
@@ -49,8 +49,9 @@
 //   - Files may change in any way, and a broken one changes nothing: TestFiles_AreReloadedHoweverTheyChange,
 //     TestFiles_FollowLinksThatMove, TestFiles_KeepTheLastGoodKeys, TestFile_WaitsUntilItIsWritten.
 //   - Rotation and revocation are followed, an outage is not felt: TestJWKS_RotationIsFollowed,
-//     TestJWKS_RevocationIsNoticedWithoutBeingAsked, TestJWKS_TheLastGoodKeysGoOn, TestJWKS_WithoutKeysNothingIsKnown.
-//   - Nobody can have us besiege an issuer: TestJWKS_InventedKeysBesiegeNobody, TestJWKS_ThoseWhoWaitShareOneFetch.
+//     TestJWKS_RevocationIsNoticedWithoutBeingAsked, TestJWKS_TheLastGoodKeysGoOn, TestJWKS_WithoutKeysNothingIsKnown,
+//     TestJWKS_AnUnknownKeyOfAnIssuerThatIsDownMayComeBack.
+//   - Nobody can have us besiege an issuer, nor wait for one in crowds: TestJWKS_InventedKeysBesiegeNobody, TestJWKS_ThoseWhoWaitShareOneFetch.
 //   - Cover is right for every topic: TestMaySubscribe_IsRightForEveryTopic; and for actions: TestMayAct_ByHostNameAndAction.
 //   - Roles grant what the configuration says, and a subject stays one word: TestRoles_GrantWhatTheConfigurationSays,
 //     TestRoles_ASubjectIsNoPattern.

@@ -24,6 +24,9 @@ const (
 	maxRedirects = 3
 )
 
+// maxWaiting bounds the tokens that wait for one issuer; the others are told to come back.
+const maxWaiting = 8
+
 // firstRetry is the wait after a first failure; each further one doubles it, up to the interval.
 const firstRetry = time.Second
 
@@ -35,7 +38,7 @@ type remote struct {
 	cfg     *Config
 	client  *http.Client
 	metrics *metrics
-	wish    chan struct{} // holds one
+	wish    chan struct{} // for a fetch; holds one; sent to while none is under way
 
 	mu       sync.Mutex
 	keys     []key
@@ -44,6 +47,7 @@ type remote struct {
 	began    time.Time     // the last fetch
 	fetching bool          // it has not ended
 	attempt  chan struct{} // closed when the next fetch ends
+	waiting  int           // for that
 }
 
 func newRemote(j JWKS, cfg *Config, m *metrics) *remote {
@@ -96,27 +100,23 @@ func (r *remote) pause(ctx context.Context, failures int) bool {
 	}
 	timer := time.NewTimer(wait*9/10 + rand.N(wait/5+1)) // so that edges do not all come at once
 	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-timer.C:
-			return true
-		case <-r.wish:
-			r.mu.Lock()
-			soon := time.Since(r.began) < r.cfg.JWKSGap // a fetch that began later than the wish has answered it
-			r.mu.Unlock()
-			if !soon {
-				return true
-			}
-		}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	case <-r.wish:
 	}
+	return true
 }
 
 // refresh fetches once. When it fails, the keys of the last time that it did not go on.
 func (r *remote) refresh(ctx context.Context) error {
 	r.mu.Lock()
 	r.began, r.fetching = time.Now(), true
+	select {
+	case <-r.wish: // this is what it wished for
+	default:
+	}
 	r.mu.Unlock()
 
 	keys, err := r.fetch(ctx)
@@ -141,43 +141,63 @@ func (r *remote) refresh(ctx context.Context) error {
 	return err
 }
 
-// missing waits for a fetch that may bring a key that is missing. It returns at once if there was one a moment ago, so that
-// tokens with invented keys cannot have us besiege the issuer.
-func (r *remote) missing(ctx context.Context) {
+// missing waits for a fetch that may bring a key that is missing, and says what is in the way of one: nil when the keys are as
+// new as can be. If there was a fetch a moment ago it returns at once, so that tokens with invented keys cannot have us besiege
+// the issuer; and so it does when many wait, because an issuer that does not answer must not hold up those whose keys are there.
+func (r *remote) missing(ctx context.Context) error {
 	r.mu.Lock()
-	recent := !r.fetching && time.Since(r.began) < r.cfg.JWKSGap
-	attempt := r.attempt
-	r.mu.Unlock()
-	if recent {
+	if !r.fetching && time.Since(r.began) < r.cfg.JWKSGap {
+		defer r.mu.Unlock()
 		r.metrics.fetchesSpared.Inc()
-		return
+		return r.failure
 	}
-	select {
-	case r.wish <- struct{}{}:
-	default:
+	if r.waiting >= maxWaiting {
+		defer r.mu.Unlock()
+		return errCrowded
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.JWKSTimeout)
-	defer cancel()
+	r.waiting++
+	attempt := r.attempt
+	if !r.fetching {
+		select {
+		case r.wish <- struct{}{}:
+		default: // somebody else has
+		}
+	}
+	r.mu.Unlock()
+
+	var late error
 	select {
 	case <-attempt:
 	case <-ctx.Done():
+		late = errNotFetched
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting--
+	return firstOf(late, r.failure)
 }
 
-// held is what there is now. The error says why the keys could not be had yet.
+var (
+	errNotFetched = errors.New("they are still being fetched")
+	errCrowded    = errors.New("they are still being fetched, and many wait for them")
+)
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// held is what there is now. The error says why the keys have never been had.
 func (r *remote) held() ([]key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case !r.loaded.IsZero():
-		return r.keys, nil
-	case r.failure != nil:
-		return nil, r.failure
+	if r.loaded.IsZero() {
+		return nil, firstOf(r.failure, errNotFetched)
 	}
-	return nil, errNotFetched
+	return r.keys, nil
 }
-
-var errNotFetched = errors.New("the first fetch has not ended")
 
 func (r *remote) fetch(ctx context.Context) ([]key, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.JWKSTimeout)

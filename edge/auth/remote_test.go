@@ -239,15 +239,37 @@ func TestJWKS_ThoseWhoWaitShareOneFetch(t *testing.T) {
 		go func() { results <- verify(t, v, "RS256", "2", nil) }()
 	}
 	eventually(t, "the issuer is asked", func() bool { return i.fetches.Load() > before })
+	for range many - maxWaiting { // more than may wait are told to come back
+		if err := <-results; !errors.Is(err, ErrUnavailable) {
+			t.Error(err)
+		}
+	}
+	if err := verify(t, v, "RS256", "1", nil); err != nil {
+		t.Errorf("a key that is there waits with them: %v", err)
+	}
 	close(release)
-	for range many {
+	for range maxWaiting {
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
 	}
-	if n := i.fetches.Load() - before; n > 2 { // who comes after the first one's answer may cause another
+	if n := i.fetches.Load() - before; n != 1 {
 		t.Errorf("%d waited, and the issuer was asked %d times", many, n)
 	}
+}
+
+// A key that is not known while its issuer is away may be a new one.
+func TestJWKS_AnUnknownKeyOfAnIssuerThatIsDownMayComeBack(t *testing.T) {
+	i := newIssuer(t, publishes(jwk(t, "1", signers()["RS"])))
+	v := running(t, quick(i.URL))
+	if err := verify(t, v, "RS256", "1", nil); err != nil {
+		t.Fatal(err)
+	}
+	i.answers(down)
+	eventually(t, "the outage is noticed", func() bool { return errors.Is(verify(t, v, "RS256", "2", nil), ErrUnavailable) })
+	i.answers(publishes(jwk(t, "2", signers()["RS"])))
+	eventually(t, "the next key is good", func() bool { return verify(t, v, "RS256", "2", nil) == nil })
+	eventually(t, "the last key is refused", func() bool { return reasonOf(verify(t, v, "RS256", "1", nil)) == reasonUnknownKey })
 }
 
 func TestJWKS_AWaitEndsWithItsContext(t *testing.T) {

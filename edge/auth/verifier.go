@@ -190,12 +190,11 @@ func (v *Verifier) keysFor(ctx context.Context, algorithm, kid string, claims jw
 		}
 		local = *v.local.Load()
 	}
-	found, other, missing := search(local, remotes, algorithm, kid)
-	if found == nil && !other && len(remotes) > 0 {
-		for _, r := range remotes {
-			r.missing(ctx)
-		}
-		found, other, missing = search(local, remotes, algorithm, kid)
+	found, other := search(local, remotes, algorithm, kid)
+	var missing error
+	if found == nil && !other {
+		missing = v.ask(ctx, remotes)
+		found, other = search(local, remotes, algorithm, kid)
 	}
 	switch {
 	case found != nil:
@@ -203,13 +202,26 @@ func (v *Verifier) keysFor(ctx context.Context, algorithm, kid string, claims jw
 	case other:
 		return nil, refusef(reasonAlgorithm, "its key %q is not for %s", clip(kid), algorithm)
 	case missing != nil:
-		return nil, refusef(reasonUnavailable, "those of its issuer %q have not been had yet: %v", clip(issuer), missing)
+		return nil, refusef(reasonUnavailable, "those of its issuer %q may be others by now: %v", clip(issuer), missing)
 	}
 	return nil, refusef(reasonUnknownKey, "there is no key %q for %s of issuer %q", clip(kid), algorithm, clip(issuer))
 }
 
-// search finds the keys that match. other: one of that name is for another algorithm. missing: why some keys are not there.
-func search(local []key, remotes []*remote, algorithm, kid string) (found []jwt.VerificationKey, other bool, missing error) {
+// ask has issuers asked for keys that may be new, all at the same time. The error is one of those that stood in the way.
+func (v *Verifier) ask(ctx context.Context, remotes []*remote) error {
+	ctx, cancel := context.WithTimeout(ctx, v.cfg.JWKSTimeout)
+	defer cancel()
+	faults := make([]error, len(remotes))
+	var asking sync.WaitGroup
+	for i, r := range remotes {
+		asking.Go(func() { faults[i] = r.missing(ctx) })
+	}
+	asking.Wait()
+	return errors.Join(faults...)
+}
+
+// search finds the keys that match. other: one of that name is for another algorithm.
+func search(local []key, remotes []*remote, algorithm, kid string) (found []jwt.VerificationKey, other bool) {
 	take := func(keys []key) {
 		for _, k := range keys {
 			switch {
@@ -222,13 +234,10 @@ func search(local []key, remotes []*remote, algorithm, kid string) (found []jwt.
 	}
 	take(local)
 	for _, r := range remotes {
-		keys, err := r.held()
+		keys, _ := r.held()
 		take(keys)
-		if err != nil {
-			missing = err
-		}
 	}
-	return found, other, missing
+	return found, other
 }
 
 // refuse says in our words why the parser refused a token: its own could repeat parts of it. allowed: its alg is.
