@@ -34,6 +34,27 @@ func TestGoingAway_MakesBeforeBreak(t *testing.T) {
 	w.hears("container-events.a 13")
 }
 
+// Messages taken before NATS' clock was set back are no news of a new stream.
+func TestGoingAway_ClockSetBackMakesNoDuplicateNew(t *testing.T) {
+	s := newScene(t)
+	w := watch(t, s, Config{}, "container-events.*")
+	old := s.enter()
+	old.ack(old.hear("subscribe container-events.*"), 10)
+	old.say(wire.AppendGoingAway(nil, 1, "draining", 0, 0, 20000))
+	w.hears("connected to edge-0", "subscribed container-events.* at e1:10")
+	a := s.enter()
+	r := a.hear("subscribe container-events.* since=e1:10")
+	w.hears("connected to edge-0")
+	old.dataAt(5000, "container-events.a", 11, 0)
+	old.dataAt(100, "container-events.a", 12, 11) // the clock was set back
+	w.hears("container-events.a 11", "container-events.a 12")
+	a.ack(r, 12, true)
+	a.dataAt(5000, "container-events.a", 11, 0)
+	a.dataAt(100, "container-events.a", 12, 11)
+	a.dataAt(101, "container-events.a", 13, 12)
+	w.hears("subscribed container-events.* at e1:12 recovered=true", "container-events.a 13")
+}
+
 func TestGoingAway_OldLineDiesEarly(t *testing.T) {
 	s := newScene(t)
 	w := watch(t, s, Config{}, "container-events.*")

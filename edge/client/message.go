@@ -74,11 +74,11 @@ func (r *run) data(l *line, m wire.Message, text []byte) {
 		return
 	case newLife:
 		r.newLife()
-		t.gone = false
+		t.gone, t.time = false, 0
 		r.topics[m.Topic] = t
 	}
 	missed := t.seq != 0 && m.Prev > t.seq
-	t.seq, t.time = m.Seq, m.Timestamp
+	t.seq, t.time = m.Seq, max(t.time, m.Timestamp)
 	r.cfg.Handler.Message(Message{Message: m, Raw: text, Missed: missed})
 	if t.every {
 		r.advance(l, t.subs, func(s *subscription, h *holding) wire.Position { return s.message(h, m.Seq) })

@@ -10,7 +10,7 @@ type topic struct {
 	name  bus.Topic
 	every bool
 	seq   uint64 // of the last message; 0: none had one
-	time  int64  // of the last message
+	time  int64  // the latest of all messages': NATS' clock may have been set back between two
 	gone  bool
 	subs  []*subscription // those that match it
 }
