@@ -83,8 +83,10 @@
 //   - A position is good on any edge (TestResume_OnAnotherEdge_MissesNothing), and what is gone is said
 //     (TestResume_OfWhatExpired_IsToldAsAGap). Many who come back at once cost NATS a read or two
 //     (TestManyWhoResumeNearEachOther_ShareOneRead, BenchmarkResumeOf1000).
-//   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate); a lost last
-//     message is found (TestLostLastMessage_IsFoundByTheAudit).
+//   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate), part by part however
+//     long it was (TestOutage_LongBacklog_ArrivesWholeAndInOrder); a lost last message is found
+//     (TestLostLastMessage_IsFoundByTheAudit). A stream that was lost is said to be (TestStreamMadeAnew_IsToldAndGoesOn,
+//     TestStreamInMemory_LostByARestart_IsToldAndGoesOn).
 //   - An edge that stops loses nobody: it is not ready at once, takes in whom load balancers still send, and parts with its
 //     clients one by one (TestDrain_WaitsForLoadBalancersFirst, TestDrain_AsksOneByOne, TestDrain_AsksAndThenCloses). One that
 //     joined later fills up (TestOldConnection_IsAskedToMoveOn).

@@ -45,6 +45,7 @@ type hub struct {
 	since       time.Time // when degraded last changed
 	repairing   bool      // live messages are held back until what is missing before them is there
 	held        []bus.Message
+	heldBytes   int // of their payloads
 	nextSuspect time.Time
 	auditing    bool
 	holes       bool                 // a message came whose predecessor had not, since the last audit
@@ -191,7 +192,8 @@ func (h *hub) setEpoch(epoch string) (anew bool) {
 	}
 	h.reread = reread{}
 	// A repair of all that the new stream has follows wherever this was noticed. What was held back may be of the old one.
-	h.at, h.held, h.again = 0, nil, false
+	h.at, h.again = 0, false
+	h.holdBack(nil)
 	for _, in := range h.interests {
 		in.loaded, in.early = 0, nil
 	}

@@ -3,6 +3,7 @@ package edge
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -13,18 +14,28 @@ import (
 // Limits of a repair.
 const (
 	heldMax    = 64 << 10 // live messages held back meanwhile; what comes after them is a hole of its own
-	repairRead = 4096     // messages read from the stream at a time
+	heldBytes  = 64 << 20 // and their payloads' bytes
+	repairRead = 1000     // messages read from the stream at a time, and passed on before more are: a long outage's would not fit into memory
 
 	suspectEvery = 2 * time.Second // between two looks at the stream's epoch
 )
 
 // hold keeps a live message until the repair is done.
 func (h *hub) hold(m bus.Message) {
-	if len(h.held) >= heldMax {
+	if len(h.held) >= heldMax || h.heldBytes >= heldBytes {
 		h.repairAgain(h.at)
 		return
 	}
 	h.held = append(h.held, m)
+	h.heldBytes += len(m.Payload)
+}
+
+// holdBack makes messages those that are held back.
+func (h *hub) holdBack(held []bus.Message) {
+	h.held, h.heldBytes = held, 0
+	for _, m := range held {
+		h.heldBytes += len(m.Payload)
+	}
 }
 
 // repair reads from the stream what is missing of some patterns after a place, passes it on, and then what was held
@@ -38,34 +49,64 @@ func (h *hub) repair(why string, patterns []bus.Pattern, after uint64) {
 	h.repairing = true
 	h.metrics.repairs.Inc()
 	h.log.Info("reading what is missing from the stream", "cause", why, "after", after)
+	h.readMissing(patterns, after)
+}
+
+// readMissing reads the next part of what is missing, and with the last one how things stand.
+func (h *hub) readMissing(patterns []bus.Pattern, after uint64) {
 	h.work(func(ctx context.Context) func() {
-		var replays []bus.Replay
+		var part bus.Replay
 		var last bus.Snapshot
-		from := after // what was read stays read, or a long outage could not be caught up with in any number of attempts
 		err := h.patiently(ctx, "read what is missing", func(ctx context.Context) error {
 			// The subscriptions have to be in force again before the stream is read, or a message
 			// between the two would be in neither.
-			if err := h.bus.Flush(ctx); err != nil {
-				return err
+			err := h.bus.Flush(ctx)
+			if err == nil {
+				part, err = h.bus.After(ctx, after, repairRead, patterns...)
 			}
-			for more := true; more; {
-				r, err := h.bus.After(ctx, from, repairRead, patterns...)
-				if err != nil {
-					return err
-				}
-				replays = append(replays, r)
-				from, more = r.Position.Seq, r.More
+			if err == nil && !part.More {
+				last, err = h.bus.Last(ctx, patterns...)
 			}
-			var err error
-			last, err = h.bus.Last(ctx, patterns...)
 			return err
 		})
 		return func() {
-			if err == nil {
-				h.repaired(patterns, after, replays, last)
+			switch {
+			case err != nil: // the hub is being stopped
+			case part.More:
+				h.repairedPart(patterns, part)
+			default:
+				h.repaired(patterns, part, last)
 			}
 		}
 	})
+}
+
+// repairedPart passes on the next part of what is missing, and goes on behind it.
+func (h *hub) repairedPart(patterns []bus.Pattern, part bus.Replay) {
+	now := time.Now()
+	if h.setEpoch(part.Position.Epoch) || part.Position.Epoch != h.epoch {
+		h.repairing = false
+		h.repair("the stream was made anew", h.roots(), 0)
+		return
+	}
+	h.tellLost(part, now)
+	h.repairing = false // another hole may have to be repaired first
+	if !h.passOn(patterns, part.Messages, part.Position.Seq, now) {
+		h.repairAgain(part.Position.Seq)
+		return
+	}
+	h.repairing = true
+	h.readMissing(patterns, part.Position.Seq)
+}
+
+// tellLost tells what a read found to be gone from the stream.
+func (h *hub) tellLost(r bus.Replay, now time.Time) {
+	for _, loss := range r.Lost {
+		if t := h.topic(loss.Topic); t != nil && loss.Before > t.seq+1 {
+			h.lost(t, bus.Loss{Topic: loss.Topic, After: max(loss.After, t.seq), Before: loss.Before}, wire.GapUpstream, now)
+			t.seq = max(t.seq, loss.Before-1)
+		}
+	}
 }
 
 // repairAgain has another repair follow the one under way.
@@ -75,25 +116,15 @@ func (h *hub) repairAgain(after uint64) {
 	}
 }
 
-// repaired passes on what a repair brought.
-func (h *hub) repaired(patterns []bus.Pattern, after uint64, replays []bus.Replay, last bus.Snapshot) {
+// repaired passes on the last part of what a repair brought, and ends it.
+func (h *hub) repaired(patterns []bus.Pattern, part bus.Replay, last bus.Snapshot) {
 	now := time.Now()
 	h.repairing = false
-	anew := h.setEpoch(last.Position.Epoch)
-	if anew || slices.ContainsFunc(replays, func(r bus.Replay) bool { return r.Position.Epoch != h.epoch }) {
+	if h.setEpoch(last.Position.Epoch) || part.Position.Epoch != h.epoch {
 		h.repair("the stream was made anew", h.roots(), 0)
 		return
 	}
-	var missing []bus.Message
-	for _, r := range replays {
-		for _, loss := range r.Lost {
-			if t := h.topic(loss.Topic); t != nil && loss.Before > t.seq+1 {
-				h.lost(t, bus.Loss{Topic: loss.Topic, After: max(loss.After, t.seq), Before: loss.Before}, wire.GapUpstream, now)
-				t.seq = max(t.seq, loss.Before-1)
-			}
-		}
-		missing = append(missing, r.Messages...)
-	}
+	h.tellLost(part, now)
 	retained := map[bus.Topic]bool{}
 	for _, m := range last.Messages {
 		retained[m.Topic] = true
@@ -106,7 +137,7 @@ func (h *hub) repaired(patterns []bus.Pattern, after uint64, replays []bus.Repla
 			}
 		})
 	}
-	if !h.passOn(patterns, missing, now) {
+	if !h.passOn(patterns, part.Messages, math.MaxUint64, now) {
 		return
 	}
 	if h.again {
@@ -119,17 +150,22 @@ func (h *hub) repaired(patterns []bus.Pattern, after uint64, replays []bus.Repla
 	}
 }
 
-// passOn merges what was read with what was held back, by place: a client takes the highest place it has seen for a
+// passOn merges what was read with what was held back up to a place, by place: a client takes the highest place it has seen for a
 // position. It stops where another hole shows.
-func (h *hub) passOn(patterns []bus.Pattern, missing []bus.Message, now time.Time) (all bool) {
+func (h *hub) passOn(patterns []bus.Pattern, missing []bus.Message, upTo uint64, now time.Time) (all bool) {
 	held := h.held
-	h.held = nil
 	if len(held) > 0 && !h.areRoots(patterns) {
 		// What is behind the last one held is still on its way, of all other topics and hence of these.
 		last := slices.MaxFunc(held, bySeqOfMessage).Seq
 		i, _ := slices.BinarySearchFunc(missing, last+1, func(m bus.Message, seq uint64) int { return cmp.Compare(m.Seq, seq) })
 		missing = missing[:i]
 	}
+	later := slices.IndexFunc(held, func(m bus.Message) bool { return m.Seq > upTo })
+	if later < 0 {
+		later = len(held)
+	}
+	h.holdBack(slices.Clone(held[later:]))
+	held = held[:later]
 	for len(missing) > 0 || len(held) > 0 {
 		if len(held) == 0 || (len(missing) > 0 && missing[0].Seq <= held[0].Seq) {
 			h.force(missing[0], now)
@@ -138,8 +174,9 @@ func (h *hub) passOn(patterns []bus.Pattern, missing []bus.Message, now time.Tim
 		}
 		if m := held[0]; h.ingest(m) == errHole {
 			if len(patterns) != 1 || string(patterns[0]) != string(m.Topic) {
-				h.held = slices.Concat(held, missing)
-				slices.SortStableFunc(h.held, bySeqOfMessage)
+				back := slices.Concat(held, missing, h.held)
+				slices.SortStableFunc(back, bySeqOfMessage)
+				h.holdBack(back)
 				h.repair("another hole", []bus.Pattern{bus.Pattern(m.Topic)}, h.topics[m.Topic].seq)
 				return false
 			}
@@ -155,7 +192,7 @@ func bySeqOfMessage(a, b bus.Message) int { return cmp.Compare(a.Seq, b.Seq) }
 // letGo passes on what was held back while nobody was to get anything.
 func (h *hub) letGo() {
 	held := h.held
-	h.held = nil
+	h.holdBack(nil)
 	for _, m := range held {
 		_ = h.ingest(m)
 	}

@@ -130,6 +130,86 @@ func TestOutage_AfterStatusOK_EverythingIsUpToDate(t *testing.T) {
 	}
 }
 
+// What a long outage left behind is read and passed on part by part, and what comes live meanwhile waits for all of it.
+func TestOutage_LongBacklog_ArrivesWholeAndInOrder(t *testing.T) {
+	c := newCluster(t, limited(1_000_000))
+	proxy := newProxy(t, c.nats)
+	cfg := c.nats.Config()
+	cfg.Servers = []string{proxy.url()}
+	cfg.Stream.MaxPerTopic = 1_000_000
+	n := startEdge(t, c, connect(t, cfg))
+	client := n.dial()
+	client.subscribe("orders.*")
+	client.data(at("orders.a", c.publish("orders.a", `{"n":0}`)))
+	proxy.cut()
+	if m := client.next(); m.Type != "status" {
+		t.Fatalf("got %s", m.text)
+	}
+	const missed = 5500
+	c.burst("orders.a", 1, missed)
+	stop := c.torrent("orders.b")
+	proxy.mend()
+	prev, over, number := map[string]uint64{"orders.a": 1}, uint64(1), 1
+	for up := false; number <= missed || !up || prev["orders.b"] == 0; {
+		m := client.next()
+		if m.Type == "status" {
+			up = true
+			continue
+		}
+		if m.Prev != prev[m.Topic] || m.Seq <= over {
+			t.Fatalf("after %d, and %d of this topic, came %s", over, prev[m.Topic], m.text)
+		}
+		if m.Topic == "orders.a" {
+			if string(m.Payload) != fmt.Sprintf(`{"n":%d}`, number) || up {
+				t.Fatalf("got %s, want number %d, before status ok", m.text, number)
+			}
+			number++
+		}
+		prev[m.Topic], over = m.Seq, m.Seq
+	}
+	stop()
+	if got := n.value("tidings_edge_gaps_total"); got != 0 {
+		t.Errorf("%v gaps were told", got)
+	}
+}
+
+// A stream in memory ends with its NATS: positions are void, which is said, and all goes on with the new one.
+func TestStreamInMemory_LostByARestart_IsToldAndGoesOn(t *testing.T) {
+	inMemory := func(cfg *bus.Config) { cfg.Stream.Storage = "memory" }
+	c := newCluster(t, inMemory)
+	n := c.edge()
+	client := n.dial()
+	client.subscribe("orders.*", "metrics.*")
+	for i := range 10 {
+		client.data(at("orders.a", c.publish("orders.a", fmt.Sprint(i))), at("metrics.a", c.publish("metrics.a", fmt.Sprint(i))))
+	}
+	was := c.epoch()
+	c.nats.Restart()
+	eventually(t, "there is a stream again", func() bool { return c.bus.Ready() == nil && len(n.Ready()) == 0 })
+	if c.epoch() == was {
+		t.Fatal("the epoch is the same")
+	}
+	order, value := c.publish("orders.a", `"anew"`), c.publish("metrics.a", `"anew"`)
+	for gap, up, data := false, false, 0; data < 2 || !up; {
+		switch m := client.next(); {
+		case m.Type == "status":
+			up = payload[wire.StatusPayload](t, m).Upstream == wire.UpstreamOK
+		case m.IsData() && m.Gone:
+		case m.Type == "gap" && payload[wire.GapPayload](t, m).Reason == wire.GapEpoch:
+			gap = true
+		case m.Seq == order && m.Topic == "orders.a" && gap, m.Seq == value && m.Topic == "metrics.a":
+			data++
+		default:
+			t.Fatalf("got %s", m.text)
+		}
+	}
+	late := n.dial()
+	late.resume(false, since("orders.*", was, 15))
+	if m := late.next(); m.Type != "gap" || payload[wire.GapPayload](t, m).Reason != wire.GapEpoch {
+		t.Fatalf("got %s", m.text)
+	}
+}
+
 // What the stream has lost by the time that NATS is back is said.
 func TestOutage_LongerThanTheStreamRemembers_IsToldAsAGap(t *testing.T) {
 	c := newCluster(t, limited(10))
