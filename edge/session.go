@@ -66,7 +66,7 @@ func (l *loop) lookAt(slot uint32, c *conn) {
 // clocks that differ is allowed here too: closed before it, a client could come back with the same token, again and again.
 func (l *loop) checkSession(slot uint32, c *conn) {
 	s := c.session
-	if c.state != serving || s.Ends.IsZero() || l.now.Before(s.looked) {
+	if c.state != serving || s.Ends.IsZero() {
 		return
 	}
 	switch now := l.now.Round(0); {

@@ -296,6 +296,42 @@ func TestVerification_ThatTakesTooLong_IsGivenUp(t *testing.T) {
 	}
 }
 
+// A client that says more than its token, and that is no good, is heard out: bytes that nobody read would make the close a reset,
+// which on some systems takes the answer with it.
+func TestVerification_ThatFails_HearsWhatCameBehind(t *testing.T) {
+	i := newIssuer(t)
+	n := newCluster(t).edge(i.takes, func(cfg *edge.Config) { cfg.Loops = 1 })
+	other := n.dial(bearing(i.token(grants{sub: "ada"})))
+	other.quiet()
+	before := n.value("tidings_edge_received_bytes_total")
+	held := i.held("no.token.atall")
+	all := append([]byte(request("/ws", "Authorization: Bearer "+held)), make([]byte, 200<<10)...)
+	conn := n.tcp()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(all)
+		sent <- err
+	}()
+	eventually(t, "it is being verified", func() bool { return i.waits() == 1 })
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	other.quiet() // turns, in which the edge finds that there is more than it may look at
+	other.conn.CloseNow()
+	eventually(t, "the other has gone", func() bool { return n.value("tidings_edge_connections") == 0 })
+	waited := n.value("tidings_edge_received_bytes_total")
+	i.release(held)
+	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, r, 401, wire.Unauthorized)
+	eventually(t, "all of it is heard", func() bool { return n.value("tidings_edge_received_bytes_total") >= before+float64(len(all)) })
+	if waited >= before+float64(len(all)) {
+		t.Error("it was heard while its token was being verified")
+	}
+}
+
 func TestVerification_DuringADrain_IsToldSo(t *testing.T) {
 	i := newIssuer(t)
 	n := newCluster(t).edge(i.takes, func(cfg *edge.Config) { cfg.DrainGrace, cfg.DrainWindow = time.Minute, time.Second })
