@@ -209,6 +209,7 @@ func TestAction_NeedsAGrant(t *testing.T) {
 		{"web-1", "*", "restart", wire.BadRequest},
 		{"web-1", "a b", "restart", wire.BadRequest},
 		{"web-1", "../api", "restart", wire.BadRequest},
+		{"web-1", "..", "restart", wire.BadRequest},
 		{"web-1", `api\r\nX`, "restart", wire.BadRequest},
 		{"web-1", strings.Repeat("a", 256), "restart", wire.BadRequest},
 	} {

@@ -103,10 +103,10 @@
 //   - Nobody subscribes to what is not granted (TestGrants_BoundWhatMayBeSubscribedTo). A refresh replaces the grants at once, in
 //     its place among the requests, and one that is no good takes nothing away (TestRefresh_*).
 //   - A connection, and a stream of events, ends with its token, whatever becomes of the clock, and its client is told before
-//     (TestToken_ThatExpires_EndsItsConnection, TestToken_AboutToExpire_IsToldInTime, TestEventStream_EndsWithItsToken,
-//     TestSession_IsLookedAtByTheWallClock).
+//     (TestToken_ThatExpires_EndsItsConnection, TestToken_AboutToExpire_IsToldInTime, TestTokensThatLiveShortly_LoseNothing,
+//     TestEventStream_EndsWithItsToken, TestSession_IsLookedAtByTheWallClock).
 //   - Verifying a token holds up nobody else, is bounded, and reaches no other connection than the one that asked
-//     (TestVerification_*, TestVerifications_AtOnceAreBounded). An open edge pays nothing for it (TestOpenEdge_SharesOneSession).
+//     (TestVerification_*, TestVerifications_AtOnceAreBounded, TestDesk_*). An open edge pays nothing for it (TestOpenEdge_SharesOneSession).
 //   - An action needs a switch and a grant, runs once however often it is asked for, is not done late, and has the grace of a
 //     drain (TestAction*_*, TestDrain_WaitsForActions).
 //   - Who comes when descriptors or memory are used up is refused with 503, and nobody else feels it
