@@ -79,7 +79,8 @@
 //   - Per topic messages come in rising seq, `every` topics without a hole (TestPublishedMessages_ArriveOnceInOrder).
 //   - What a subscribe brings joins what is live without a hole (TestSubscribe_JoinsWithoutHole).
 //   - A slow client gets the newest value of latest topics and all of `every` topics (TestSlowClient_GetsNewest,
-//     TestSlowClient_GetsAllOfEvery, TestSlowClient_AtItsWhim_MissesNothing).
+//     TestSlowClient_GetsAllOfEvery, TestSlowClient_AtItsWhim_MissesNothing), and each topic has its turn
+//     (TestSlowClient_EachTopicHasItsTurn).
 //   - A position is good on any edge (TestResume_OnAnotherEdge_MissesNothing), and what is gone is said
 //     (TestResume_OfWhatExpired_IsToldAsAGap). Many who come back at once cost NATS a read or two
 //     (TestManyWhoResumeNearEachOther_ShareOneRead, BenchmarkResumeOf1000).

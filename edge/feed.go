@@ -162,7 +162,7 @@ func (l *loop) leave(c *conn, i int) {
 	c.subs = slices.Delete(c.subs, i, i+1)
 	if c.lag != nil {
 		c.lag.cursors = slices.Delete(c.lag.cursors, i, i+1)
-		maps.DeleteFunc(c.lag.stale, func(v *view, _ struct{}) bool { return !c.matches(v.topic.name) })
+		maps.DeleteFunc(c.lag.stale, func(v *view, _ uint64) bool { return !c.matches(v.topic.name) })
 	}
 	l.node.metrics.subscriptions.Dec()
 }

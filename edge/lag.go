@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -14,12 +15,13 @@ import (
 // each subscription has got, and which latest topics have a newer value. So what a slow client costs is bounded by what
 // it subscribed to.
 type lag struct {
-	cut     []byte             // rest of the frame that the last write cut in two
-	queue   []*frame           // to be sent first: acks, errors, what a subscribe brings back
-	cursors []uint64           // for each sub, the place up to which it has been sent its `every` messages
-	stale   map[*view]struct{} // latest topics with a value to be sent
-	blocked bool               // the socket is full: wait until it can be written
-	asking  bool               // messages are being read from the stream
+	cut     []byte           // rest of the frame that the last write cut in two
+	queue   []*frame         // to be sent first: acks, errors, what a subscribe brings back
+	cursors []uint64         // for each sub, the place up to which it has been sent its `every` messages
+	stale   map[*view]uint64 // latest topics with a value to be sent, by the order in which they came to have one
+	turns   uint64           // how many have come to
+	blocked bool             // the socket is full: wait until it can be written
+	asking  bool             // messages are being read from the stream
 	moved   time.Time
 }
 
@@ -80,9 +82,10 @@ func (l *loop) outdate(c *conn, v *view) {
 		return
 	}
 	if c.lag.stale == nil {
-		c.lag.stale = map[*view]struct{}{}
+		c.lag.stale = map[*view]uint64{}
 	}
-	c.lag.stale[v] = struct{}{}
+	c.lag.turns++
+	c.lag.stale[v] = c.lag.turns
 }
 
 // spreadSlow is spread for a connection that lags or paces.
@@ -211,7 +214,7 @@ func (l *loop) choose(slot uint32, c *conn) []*frame {
 	if len(batch) == len(g.queue) {
 		behind := l.chooseEvery(slot, c, room, add)
 		if !behind || !c.mixes() {
-			for _, v := range l.values(g) {
+			for _, v := range l.values(c) {
 				if !room() && len(batch) > 0 {
 					break
 				}
@@ -223,11 +226,17 @@ func (l *loop) choose(slot uint32, c *conn) []*frame {
 	return batch
 }
 
-// values lists the stale topics of a lagging connection in rising seq of their values, so that here too the highest seq it
-// has seen is a position.
-func (l *loop) values(g *lag) []*view {
+// values lists the stale topics of a lagging connection. Each has its turn: whose value has waited longest comes first, for in the order
+// of their places those that a beat publishes last would never come before the next beat. Where one position may stand for topics
+// of both kinds they come in rising seq all the same, so that here too the highest seq it has seen is a position.
+func (l *loop) values(c *conn) []*view {
+	g := c.lag
 	list := slices.AppendSeq(l.turn.values[:0], maps.Keys(g.stale))
-	slices.SortFunc(list, func(a, b *view) int { return bySeq(a.last, b.last) })
+	if c.mixes() {
+		slices.SortFunc(list, func(a, b *view) int { return bySeq(a.last, b.last) })
+	} else {
+		slices.SortFunc(list, func(a, b *view) int { return cmp.Compare(g.stale[a], g.stale[b]) })
+	}
 	l.turn.values = list
 	return list
 }

@@ -44,6 +44,43 @@ func TestSlowClient_CostsPlacesNotMessages(t *testing.T) {
 	}
 }
 
+// A client that can't take all values of a beat before the next gets those next that it did not get: each topic has its turn.
+func TestSlowClient_EachTopicHasItsTurn(t *testing.T) {
+	s := set(t)
+	l := s.loop
+	s.clients(1)
+	c := l.conns.at(0)
+	l.leave(c, 0)
+	var topics []*topic
+	for i := range 10 {
+		f, tp := s.latest(bus.Topic(fmt.Sprintf("metrics.%d", i)))
+		l.join(0, c, sub{feed: f})
+		topics = append(topics, tp)
+	}
+	l.fallBehind(0, c)
+	l.block(0, c)
+	came := map[*topic]int{} // in which beat
+	for beat := 1; beat <= 20; beat++ {
+		for _, tp := range topics {
+			s.seq++
+			l.spread(dataFrame(tp, bus.Message{Topic: tp.name, Seq: s.seq, Payload: payload512}, false))
+		}
+		before := s.seq - uint64(len(topics))
+		for _, f := range l.choose(0, c)[:4] { // that is all it takes in a beat
+			if f.seq <= before {
+				t.Errorf("%s@%d is not its newest", f.topic.name, f.seq)
+			}
+			l.sentTo(c, f)
+			came[f.topic] = beat
+		}
+		for _, tp := range topics {
+			if waited := beat - came[tp]; waited > 3 {
+				t.Fatalf("beat %d: no value of %s came for %d beats, in each of which four did", beat, tp.name, waited)
+			}
+		}
+	}
+}
+
 // overlapping makes a lagging client of two patterns that share the topic orders.a: one that is behind since place 10, and one
 // that it subscribed to at another. The last place is 60.
 func (s *stage) overlapping(at uint64) (c *conn, a *topic) {
