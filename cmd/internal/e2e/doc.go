@@ -29,6 +29,8 @@
 //     order: load_test.go.
 //   - A browser shows it: browser_test.go.
 //
+// What a cluster on several machines promises while parts of it break is tested by the package chaos, below this one.
+//
 // # Rules
 //
 // Nothing sleeps in order to be in step with something else: a test waits for what it needs to see, with a deadline, and
