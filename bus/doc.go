@@ -81,7 +81,7 @@
 //   - Nothing invalid gets through: TestDecode_SaysWhatIsInvalidAndCountsIt, FuzzDecode, TestReads_StepOverInvalidMessages.
 //   - Decode allocates nothing: TestDecode_AllocatesNothing.
 //   - An Outbox outlives an outage with each Every message once and in order, and the newest of each Latest topic:
-//     TestOutbox_OutageKeepsEveryAndTheNewestOfLatest, TestOutbox_OutlivesTheStream; what it drops is counted:
+//     TestOutbox_OutageKeepsEveryAndTheNewestOfLatest, TestOutbox_OutlivesTheStream, TestOutbox_OutlivesAFullDisk; what it drops is counted:
 //     TestOutbox_FullDropsTheOldest, TestOutbox_GraceEnds, TestOutbox_WhatNobodyTakesHoldsUpNothing.
 //   - A Conn starts before NATS does, and never gives up: TestConnect_BeforeNATSIsThere, TestReconnect_GoesOnAndKeepsTheEpoch.
 //   - A server that is cut off from its cluster is left for another one: TestMarooned_ServerIsLeftForAnotherOne.
@@ -91,7 +91,7 @@
 //   - What a full Listener lost is told, wholly: TestListener_OverflowIsToldUntilTheEnd.
 //   - The stream is made by whoever comes first, and never damaged: TestStream_TwoCreateItAtTheSameTime,
 //     TestStream_IsBroughtUpToDateAndKeepsWhatItHolds, TestStream_WhatCannotBeChangedIsSaid, TestStream_OperatorsIsOnlyChecked,
-//     TestStream_DeletedIsMadeAnewAndSaid.
+//     TestStream_DeletedIsMadeAnewAndSaid; nor does it hide that there is no room for it: TestStream_LargerThanTheStorage_IsSaid.
 //   - An action is asked for once, or not at all: TestAct_DuringAnOutageIsNeverSentLater, TestAct_TimeoutSaysThatTheOutcomeIsUnknown;
 //     what was held up is late: TestServe_WhatWasHeldUpOnItsWayIsLate; a host without a publisher is offline at once:
 //     TestAct_HostOfflineIsSaidAtOnce; and an outage does not cost the answer: TestAct_OutageWhileItRunsDoesNotCostTheAnswer.
