@@ -139,7 +139,11 @@ func TestJWKS_TheLastGoodKeysGoOn(t *testing.T) {
 		"keys that are not": says(`{"keys":"none"}`, nil),
 		"keys of no use":    says(`{"keys":[{"kty":"RSA","kid":"1","n":"AQAB","e":"AQAB"},{"kty":"oct","k":"AAAA"},7]}`, nil),
 		"without end":       says(`{"keys":[{"kty":"`+strings.Repeat("x", maxJWKSBytes), nil),
-		"too many":          says(`{"keys":[`+strings.Repeat(`{},`, maxJWKSKeys)+`{}]}`, nil),
+		"too large": func(w http.ResponseWriter, r *http.Request) {
+			good(w, r)
+			_, _ = w.Write([]byte(strings.Repeat(" ", maxJWKSBytes)))
+		},
+		"too many": says(`{"keys":[`+strings.Repeat(`{},`, maxJWKSKeys)+`{}]}`, nil),
 		"slow": func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-r.Context().Done():
