@@ -25,14 +25,17 @@
 // the connection's session (session.go): who the client is, until when, and what it may do. A subscribe is held against it, and
 // nothing that is delivered: what a client may not see it cannot have subscribed to. A refresh (refresh.go) puts a newer session in
 // its place, and ends the subscriptions that this one does not cover. The connection ends when its token begins to be refused.
+// A connect costs what its token's signature does (package auth), and on an idle edge some 60 µs more for the way to the desk and
+// back, on a busy one about 15; the session of one with three grants takes 440 bytes (BenchmarkConnect, BenchmarkConnected).
 //
-// By PROTOCOL a client hears of that in time, and it has no word of its own for it. So it is a going_away, with the reason
+// A client is told of that end in time, for which PROTOCOL has no word of its own. So it is a going_away, with the reason
 // token_expiring: a client that knows nothing of tokens comes back with a new one while this connection goes on delivering,
 // and one that refreshes may stay.
 //
 // An action (act.go) is passed on to the publisher of its host by a goroutine that waits for the answer. The edge looks at host,
 // container and grant; the publisher verifies the token itself, for what an edge says counts for nothing there, and knows which
-// container an id is. Nothing is tried twice: an answer that does not come leaves the outcome unknown.
+// container an id is. Nothing is tried twice: an answer that does not come leaves the outcome unknown. Publishers keep the record of
+// what was asked for; what the edge itself refuses reaches none, and counts in tidings_edge_actions_total alone.
 //
 // A cookie is a token that browsers send on behalf of any page. It counts only from pages of the same host or of a host that the
 // operator named, never by "*"; and never without an Origin, but for a request over HTTP that the browser says comes from
