@@ -147,7 +147,7 @@ func TestToken_ExitCodes(t *testing.T) {
 		{"explain what is none", "hello", []string{"explain"}, 65, "it is no JWT"},
 		{"explain nothing", "", []string{"explain"}, 65, "holds no token"},
 		{"explain with a file that is not there", "", []string{"explain", "--token-key-file", "/nowhere", token}, 78, "/nowhere"},
-		{"explain without its issuer", "", []string{"explain", "--token-jwks", "http://127.0.0.1:1/keys", token}, 75, "may be others by now: Get \"http://127.0.0.1:1/keys\""},
+		{"explain without its issuer", "", []string{"explain", "--token-jwks", "http://127.0.0.1:1/keys", token}, 75, "cannot be had: Get \"http://127.0.0.1:1/keys\""},
 		{"make with a key pair", "", []string{"make", "--key", pair, "--subscribe", ">"}, 0, "."},
 		{"make with a public key", "", []string{"make", "--key", pair + ".pub"}, 65, "cannot sign"},
 		{"make with a secret from standard input", strings.Repeat("x", 32), []string{"make", "--key", "-"}, 0, "this token grants nothing"},

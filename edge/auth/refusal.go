@@ -21,7 +21,7 @@ const (
 	reasonNotYet      reason = "not_yet_valid" // nbf has not come
 	reasonClaims      reason = "claims"        // one is missing, or not what it has to be
 	reasonGrants      reason = "grants"        // a pattern that is none, or too many
-	reasonUnavailable reason = "unavailable"   // the keys of its issuer could not be had yet
+	reasonUnavailable reason = "unavailable"   // the keys of its issuer cannot be had
 )
 
 var reasons = []reason{reasonTooLarge, reasonMalformed, reasonAlgorithm, reasonUnknownKey, reasonSignature, reasonIssuer,

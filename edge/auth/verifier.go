@@ -161,9 +161,9 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Session, error) {
 		return nil, refusef(reasonTooLarge, "it has %d bytes, at most %d are allowed", len(token), v.cfg.MaxTokenBytes)
 	}
 	claims := jwt.MapClaims{}
-	allowed := false
+	reached := false // the choice of a key, and so an alg that is allowed
 	_, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
-		allowed = true
+		reached = true
 		if err := screen(t.Header, claims); err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Session, error) {
 		return v.keysFor(ctx, t.Method.Alg(), kid, claims)
 	})
 	if err != nil {
-		return nil, refuse(err, allowed)
+		return nil, refuse(err, reached)
 	}
 	return v.session(claims)
 }
@@ -202,7 +202,7 @@ func (v *Verifier) keysFor(ctx context.Context, algorithm, kid string, claims jw
 	case other:
 		return nil, refusef(reasonAlgorithm, "its key %q is not for %s", clip(kid), algorithm)
 	case missing != nil:
-		return nil, refusef(reasonUnavailable, "those of its issuer %q may be others by now: %v", clip(issuer), missing)
+		return nil, refusef(reasonUnavailable, "those of its issuer %q cannot be had: %v", clip(issuer), missing)
 	}
 	return nil, refusef(reasonUnknownKey, "there is no key %q for %s of issuer %q", clip(kid), algorithm, clip(issuer))
 }
@@ -240,8 +240,8 @@ func search(local []key, remotes []*remote, algorithm, kid string) (found []jwt.
 	return found, other
 }
 
-// refuse says in our words why the parser refused a token: its own could repeat parts of it. allowed: its alg is.
-func refuse(err error, allowed bool) error {
+// refuse says in our words why the parser refused a token: its own could repeat parts of it. reached: its alg is allowed, and its keys were looked for.
+func refuse(err error, reached bool) error {
 	var r *refusal
 	is := func(target error) bool { return errors.Is(err, target) }
 	switch {
@@ -249,7 +249,7 @@ func refuse(err error, allowed bool) error {
 		return r
 	case is(jwt.ErrTokenMalformed):
 		return refusef(reasonMalformed, "it is no JWT")
-	case !allowed:
+	case !reached:
 		return refusef(reasonAlgorithm, "its alg is none of those allowed")
 	case is(jwt.ErrTokenSignatureInvalid):
 		return refusef(reasonSignature, "none of the keys that it could be has signed it")
