@@ -133,6 +133,13 @@ var goldenMessages = map[string]struct {
 		read:    Message{Type: "error", Timestamp: 1790000000004},
 		payload: &ErrorPayload{Code: BadRequest, Message: "\"a\\b\"\n\t\x01 – not json"},
 	},
+	"error-topic": {
+		write: func(dst []byte) []byte {
+			return AppendError(dst, 0, 1790000000004, &Error{Code: Forbidden, Topic: "metrics.*", Message: "It is no longer granted."})
+		},
+		read:    Message{Type: "error", Topic: "metrics.*", Timestamp: 1790000000004},
+		payload: &ErrorPayload{Code: Forbidden, Message: "It is no longer granted."},
+	},
 	"heartbeat": {
 		write: func(dst []byte) []byte { return AppendHeartbeat(dst, 1790000000005) },
 		read:  Message{Type: "heartbeat", Timestamp: 1790000000005},
