@@ -58,6 +58,9 @@ var settings = []string{
 	"TIDINGS_ADMIN_PPROF=true", // it collects garbage when asked for the heap
 }
 
+// balancer is HAProxy's address, which the edges trust to say who a client is.
+const balancer = "10.77.0.41"
+
 // plan is how a cluster differs from the usual one.
 type plan struct {
 	edge    string                                 // the program; "": as it is
@@ -129,7 +132,7 @@ func newCluster(t *testing.T, p plan) *cluster {
 
 func (e *edge) start() {
 	e.node.t.Helper()
-	e.program = e.node.start(e.node.name, command{path: e.path, env: append(slices.Clone(settings), "TIDINGS_LINGER=1s", "TIDINGS_HEARTBEAT="+heartbeat.String()),
+	e.program = e.node.start(e.node.name, command{path: e.path, env: append(slices.Clone(settings), "TIDINGS_LINGER=1s", "TIDINGS_HEARTBEAT="+heartbeat.String(), "TIDINGS_TRUSTED_PROXIES="+balancer),
 		args: []string{"--auth", "none", "--listen", e.node.address + ":8080", "--admin", e.node.address + ":8081", "--name", e.node.name, "--nats", e.nats}})
 }
 
@@ -146,15 +149,17 @@ func (e *edge) ready() {
 	})
 }
 
-// haproxyConfig is what the README tells to do: connections go to the edges that are ready and have the fewest.
+// haproxyConfig sends connections to the edge that has the fewest, of those that are ready, and says whose they are.
 const haproxyConfig = `
 defaults
-  mode tcp
+  mode http
   timeout connect 2s
-  timeout client 1h
-  timeout server 1h
+  timeout client 10s
+  timeout server 10s
+  timeout tunnel 1h
   retries 3
   option redispatch
+  option forwardfor
 listen edges
   bind :80
   balance leastconn
@@ -208,7 +213,7 @@ func (c *cluster) gather(path string) {
 	}
 	m := c.network.add("clients", 51)
 	c.crowd = m.start("crowd", command{path: path, env: []string{roleVariable + "=" + roleCrowd}})
-	c.tell(orders{URL: "ws://10.77.0.41/ws", Journal: c.journal, Clients: c.clients})
+	c.tell(orders{URL: "ws://" + balancer + "/ws", Journal: c.journal, Clients: c.clients})
 	c.crowd.await(ready)
 }
 
