@@ -50,7 +50,7 @@ func TestNATS_RoutesDroppedLosesNothing(t *testing.T) {
 	s.healthy()
 	c.load.goOn(500)
 	_, r := c.verdict(Rules{})
-	c.within(r, 90*time.Second)
+	c.within(r, 60*time.Second)
 }
 
 func TestNATS_RestartedInTurnLosesNothing(t *testing.T) {

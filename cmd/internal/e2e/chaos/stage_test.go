@@ -104,20 +104,14 @@ func scene(t *testing.T) (seed uint64) {
 // processes, so that the system clears everything away when the first process ends, whichever way.
 func enter() int {
 	runtime.LockOSThread() // Pdeathsig is sent when this thread ends
-	dir, err := os.MkdirTemp("", "chaos-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "make a directory for the stage:", err)
-		return 1
-	}
-	defer os.Remove(dir) // what was in it was in memory
 	stage := exec.Command("/proc/self/exe", os.Args[1:]...)
-	stage.Env = append(os.Environ(), roleVariable+"="+roleStage, "TMPDIR="+dir)
+	stage.Env = append(os.Environ(), roleVariable+"="+roleStage, "TMPDIR="+stageDir)
 	stage.Stdin, stage.Stdout, stage.Stderr = os.Stdin, os.Stdout, os.Stderr
 	stage.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL,
 	}
-	err = stage.Run()
+	err := stage.Run()
 	var ended *exec.ExitError
 	switch {
 	case errors.As(err, &ended):
@@ -129,7 +123,10 @@ func enter() int {
 	return 0
 }
 
-// furnish gives the stage a /proc, a /run and a temporary directory that nobody else sees, and a network of its own.
+// stageDir is where all is written that a run leaves behind: in memory, on the stage's own /run.
+const stageDir = "/run/chaos"
+
+// furnish gives the stage a /proc, a /run and a network that nobody else sees.
 func furnish() error {
 	steps := []struct {
 		what string
@@ -138,7 +135,7 @@ func furnish() error {
 		{"keep mounts to ourselves", func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }},
 		{"mount /proc", func() error { return unix.Mount("proc", "/proc", "proc", 0, "") }},
 		{"mount /run", func() error { return unix.Mount("tmpfs", "/run", "tmpfs", 0, "") }},
-		{"mount " + os.TempDir(), func() error { return unix.Mount("tmpfs", os.TempDir(), "tmpfs", 0, "") }},
+		{"make " + stageDir, func() error { return os.Mkdir(stageDir, 0o700) }},
 		{"bring up lo", func() error { return ip("link set lo up") }},
 	}
 	for _, step := range steps {
