@@ -26,10 +26,10 @@ var Verbs = []Verb{Start, Stop, Restart, Pause, Unpause, Kill, Remove}
 
 // Action is one thing that a client wants done to a container, as an edge passes it to the host's publisher.
 type Action struct {
-	Key           string        // the same key runs once: made by the edge of the connection and the request's id; at most 128 bytes
-	Host          string        // token
-	Container     string        // a name, or an id prefix of 12 or more; at most 255 bytes
-	Verb          Verb          //
+	Key           string // the same key runs once: made by the edge of the connection and the request's id; at most 128 bytes
+	Host          string // token
+	Container     string // a name, or an id prefix of 12 or more; at most 255 bytes
+	Verb          Verb
 	Timeout       time.Duration // for all of it, from when it is asked for; 0: the container's stop grace and 15 s more
 	Deadline      time.Time     // never begun after it; zero: after Timeout, or 15 s
 	Token         string        // of who asks; the publisher verifies it itself

@@ -19,8 +19,13 @@ type Config struct {
 	Host    string    // the host's true name, as people know it; os.Hostname
 	Sources []Source  // at least one, each with a name of its own
 
-	// Grace is how long a stop may take: for the sources to end, for what they
-	// emitted to be published, and for saying that this host goes; 5 s.
+	// Actions says what may be done to the host's containers; nil: nothing, and
+	// nobody answers who asks for it.
+	Actions *Actions
+
+	// Grace is how long a stop may take: for the sources and for actions that run
+	// to end, for what they emitted to be published, and for saying that this host
+	// goes; 5 s.
 	Grace time.Duration
 
 	Version    string                // of the program, for its log
@@ -42,6 +47,11 @@ func (c Config) Validate() error {
 	}
 	if c.Grace < 0 {
 		fault("grace: %v is negative", c.Grace)
+	}
+	if c.Actions != nil {
+		if err := c.Actions.Validate(); err != nil {
+			fault("actions: %w", err)
+		}
 	}
 	if len(c.Sources) == 0 {
 		fault("sources: there are none, so nothing would be published")

@@ -11,8 +11,10 @@ import (
 	"tidings/bus"
 )
 
-// hostType is the type of the readings that claim the host's name.
-const hostType = "host"
+const (
+	hostType   = "host"             // of the readings that claim the host's name
+	actionType = "container-action" // of the audit
+)
 
 // Publisher runs sources and publishes what they emit, as one host. It runs once.
 type Publisher struct {
@@ -22,6 +24,7 @@ type Publisher struct {
 	claim   *claim
 	outbox  *bus.Outbox
 	workers []*worker
+	actions *actionMetrics
 
 	unread atomic.Int32 // sources whose first beat has not ended
 }
@@ -43,8 +46,12 @@ func New(c Config) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publisher: metrics: %w", err)
 	}
+	actions, err := newActionMetrics(c.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("publisher: metrics of actions: %w", err)
+	}
 	p := &Publisher{
-		config: c, token: bus.HostToken(c.Host), metrics: m,
+		config: c, token: bus.HostToken(c.Host), metrics: m, actions: actions,
 		claim:  newClaim(c.Bus, topic, c.Host, c.Logger, m.claimed),
 		outbox: c.Bus.NewOutbox(bus.OutboxConfig{Grace: c.Grace}),
 	}
@@ -85,6 +92,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		claimed <- p.claim.run(running)
 	}()
 	sources := p.startSources(running)
+	acted := p.startActing(running, stop)
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	sent := p.startSending(running, sending, stop)
@@ -94,12 +102,69 @@ func (p *Publisher) Run(ctx context.Context) error {
 	defer cancel()
 	claimErr := <-claimed
 	p.awaitSources(grace, sources)
+	actErr := <-acted
 	stopSending()
 	sendErr := <-sent
 	if claimErr == nil {
 		p.claim.leave(grace)
 	}
-	return errors.Join(claimErr, sendErr)
+	return errors.Join(claimErr, actErr, sendErr)
+}
+
+// startActing answers actions once the claim holds: until then another publisher may.
+func (p *Publisher) startActing(running context.Context, stop func()) <-chan error {
+	acted := make(chan error, 1)
+	if p.config.Actions == nil {
+		acted <- nil
+		return acted
+	}
+	go func() {
+		select {
+		case <-p.claim.held:
+		case <-running.Done():
+			acted <- nil
+			return
+		}
+		err := p.act(running)
+		if err != nil {
+			stop() // rather than looking well without doing what it is there for
+		}
+		acted <- err
+	}()
+	return acted
+}
+
+// act answers actions until ctx ends, and then waits for those that run.
+func (p *Publisher) act(ctx context.Context) error {
+	logger := p.config.Logger.With("part", "actions")
+	w, err := newActor(*p.config.Actions, p.token, p.publishAction, logger, p.actions)
+	if err != nil {
+		return fmt.Errorf("actions: %w", err)
+	}
+	defer w.close()
+	end, err := p.config.Bus.ServeActions(p.token, w.handle, bus.ServeOptions{Version: p.config.Version})
+	if err != nil {
+		return fmt.Errorf("actions: %w", err)
+	}
+	logger.Info("answering actions", "verbs", w.Verbs, "audit", w.AuditFile)
+	<-ctx.Done()
+	// What is left of the grace is for publishing how they ended.
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.config.Grace*3/4)
+	defer cancel()
+	if err := end(grace); err != nil {
+		logger.Warn("actions were not waited for to their end", "error", err)
+	}
+	return nil
+}
+
+// publishAction says on the host's topic how an action ended.
+func (p *Publisher) publishAction(r ActionRecord) {
+	topic, payload, err := p.encode(Reading{Type: actionType, Payload: r})
+	if err != nil {
+		p.config.Logger.Error("how an action ended is not published", "error", err)
+		return
+	}
+	p.outbox.Put(topic, payload, bus.PublishOptions{})
 }
 
 // startSources begins to beat and watch once nobody else has the host's name.

@@ -31,6 +31,7 @@ type Spec struct {
 	CPUs       float64 // limit in processors
 	Restart    string  // restart policy
 	AutoRemove bool
+	Grace      int // seconds from SIGTERM to SIGKILL; 0: the engine's usual ones
 }
 
 // Container is a test container. Its methods fail the test if the engine does.
@@ -65,6 +66,9 @@ func (e *Engine) Create(t testing.TB, s Spec) *Container {
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(s.Restart)},
 		AutoRemove:    s.AutoRemove,
 		Resources:     container.Resources{Memory: s.Memory, NanoCPUs: int64(s.CPUs * 1e9)},
+	}
+	if s.Grace != 0 {
+		config.StopTimeout = &s.Grace
 	}
 	if s.Health {
 		config.Healthcheck = &container.HealthConfig{

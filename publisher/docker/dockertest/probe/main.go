@@ -4,7 +4,7 @@
 // statically and put into an image of its own, it does what a test asks: burn
 // CPU, hold memory, send, write, fall sick, exit.
 //
-//	probe [run] [-burn N] [-hold BYTES] [-send BYTES] [-write BYTES] [-sick-after D] [-exit CODE -after D]
+//	probe [run] [-burn N] [-hold BYTES] [-send BYTES] [-write BYTES] [-sick-after D] [-exit CODE -after D] [-linger D]
 //	probe health      ends with 1 while the container is sick, else with 0: the image's HEALTHCHECK
 //	probe sicken      makes the container sick
 //	probe heal        makes it healthy again
@@ -54,6 +54,7 @@ func run(arguments []string) {
 	sickAfter := flags.Duration("sick-after", 0, "time until it falls sick")
 	code := flags.Int("exit", 0, "exit code")
 	after := flags.Duration("after", 0, "time until it exits")
+	linger := flags.Duration("linger", 0, "time that it goes on after SIGTERM")
 	must(flags.Parse(arguments))
 
 	terminated := make(chan os.Signal, 1)
@@ -86,6 +87,7 @@ func run(arguments []string) {
 		case <-end:
 			os.Exit(*code)
 		case <-terminated:
+			time.Sleep(*linger)
 			os.Exit(*code)
 		}
 	}
