@@ -115,9 +115,10 @@ type Limits struct {
 
 // Reading is what a publisher reads, and how often.
 type Reading struct {
-	Host   Host          `yaml:"host"`
-	Docker Docker        `yaml:"docker"`
-	Grace  time.Duration `yaml:"grace"`
+	Host    Host          `yaml:"host"`
+	Docker  Docker        `yaml:"docker"`
+	Actions Actions       `yaml:"actions"`
+	Grace   time.Duration `yaml:"grace"`
 }
 
 // Host is the machine that is measured.
@@ -136,6 +137,14 @@ type Docker struct {
 	Interval     time.Duration `yaml:"interval"`
 	ListInterval time.Duration `yaml:"list_interval"`
 	Labels       []string      `yaml:"labels"`
+}
+
+// Actions is what may be done to the containers.
+type Actions struct {
+	Enabled   bool     `yaml:"enabled" flag:"actions"`
+	Verbs     []string `yaml:"verbs"`
+	AuditFile string   `yaml:"audit_file" flag:"audit-file"`
+	AtOnce    int      `yaml:"at_once"`
 }
 
 // NATS is the line to servers that run elsewhere.

@@ -10,7 +10,30 @@ import (
 func (c Edge) Startable() error { return c.startable(c.Tokens) }
 
 // Startable tells what has to be set before everything may start.
-func (c Tidings) Startable() error { return c.startable(c.Tokens) }
+func (c Tidings) Startable() error {
+	return errors.Join(c.Serving.startable(c.Tokens), c.Reading.startable(c.Tokens))
+}
+
+// Startable tells what has to be set before a publisher may start.
+func (c Publisher) Startable() error {
+	err := c.Reading.startable(c.Tokens)
+	if c.Actions.Enabled && c.Actions.AuditFile == "" {
+		err = errors.Join(err, errors.New("actions.audit_file: is missing, and no action is done without a record of it: /var/lib/tidings/actions.jsonl is usual"))
+	}
+	return err
+}
+
+// startable holds that actions are done for those alone who can show that they may ask for them.
+func (c Reading) startable(t Tokens) error {
+	switch {
+	case !c.Actions.Enabled:
+	case !t.HasKeys():
+		return errors.New("actions.enabled: without tokens nobody may act: name the keys of the edges' in tokens, or leave it at false")
+	case !c.Docker.Enabled:
+		return errors.New("actions.enabled: there is nothing to act on while docker.enabled is false")
+	}
+	return nil
+}
 
 // startable holds that no edge is open to others by oversight.
 func (c Serving) startable(t Tokens) error {

@@ -72,6 +72,35 @@ func TestStartable_ActionsNeedTokens(t *testing.T) {
 	refuses(t, config.Startable(), "nobody may act")
 }
 
+func TestStartable_PublishersActionsNeedTokensContainersAndARecord(t *testing.T) {
+	for _, c := range []struct{ args, file, want string }{
+		{"", "", ""},
+		{"--actions --audit-file a --token-secret-file secret", "", ""},
+		{"--actions --audit-file a", "", "nobody may act"},
+		{"--actions --token-secret-file secret", "", "actions.audit_file"},
+		{"--actions --audit-file a --token-secret-file secret", "docker: {enabled: false}", "nothing to act on"},
+	} {
+		config, err := load(t, ForPublisher, c.file, strings.Fields(c.args)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = config.Startable()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %s: got %v, want %s", c.args, c.file, err, c.want)
+		}
+	}
+	config, err := load(t, ForTidings, "", "--actions", "--token-secret-file", "secret")
+	if err != nil || config.Startable() != nil { // its record is in its data directory
+		t.Errorf("got %v, %v", err, config.Startable())
+	}
+	_, err = load(t, ForPublisher, "actions: {verbs: [restart, exec], at_once: 0}")
+	for _, want := range []string{"exec", "at_once"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not named in %v", want, err)
+		}
+	}
+}
+
 // refuses expects an error that begins with its key, or, with an empty want, none.
 func refuses(t *testing.T, err error, want string) {
 	t.Helper()

@@ -98,6 +98,12 @@ func (c Reading) validate(f findings) {
 		"is no address of an engine such as unix:///var/run/docker.sock or tcp://10.0.0.5:2375")
 	positive(docker, "interval", c.Docker.Interval)
 	positive(docker, "list_interval", c.Docker.ListInterval)
+	actions := f.in("actions")
+	actions.unless(len(c.Actions.Verbs) > 0, "verbs", "is empty; to have nothing done, write enabled: false")
+	for _, verb := range c.Actions.Verbs {
+		actions.oneOf("verbs", verb, "start", "stop", "restart", "pause", "unpause", "kill", "remove")
+	}
+	positive(actions, "at_once", c.Actions.AtOnce)
 }
 
 func (c NATS) validate(f findings) {

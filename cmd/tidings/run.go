@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,11 +91,12 @@ func everything(cmd *cobra.Command, config configs.Tidings, invoked string) erro
 	if err := awaitStream(ctx, conn); err != nil || ctx.Err() != nil {
 		return err
 	}
-	publisher, err := publish.New(config.Reading, conn, logger, registry)
+	verifier, err := verify.New(config.Tokens, logger, registry)
 	if err != nil {
 		return err
 	}
-	verifier, err := verify.New(config.Tokens, logger, registry)
+	config.Actions.AuditFile = cmp.Or(config.Actions.AuditFile, filepath.Join(dir, "actions.jsonl"))
+	publisher, err := publish.New(config.Reading, verifier, conn, logger, registry)
 	if err != nil {
 		return err
 	}

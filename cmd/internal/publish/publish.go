@@ -12,6 +12,7 @@ import (
 	"tidings/bus"
 	"tidings/cmd/internal/daemon"
 	"tidings/configs"
+	"tidings/edge/auth"
 	"tidings/publisher"
 	"tidings/publisher/docker"
 	"tidings/publisher/host"
@@ -43,10 +44,12 @@ func Inbox(prefix string, config configs.Reading) string {
 	return "_INBOX_" + strings.ReplaceAll(prefix, ".", "_") + "." + bus.HostToken(hostConfig(config.Host, nil).Host)
 }
 
-// New makes the publisher with a source for the host and, unless it is switched off, one for its containers.
-func New(config configs.Reading, conn *bus.Conn, logger *slog.Logger, registry prometheus.Registerer) (*publisher.Publisher, error) {
+// New makes the publisher with a source for the host and, unless it is switched off, one for its containers, on which it does
+// actions if these are switched on. verifier is of the tokens of who asks for them, and else may be nil.
+func New(config configs.Reading, verifier *auth.Verifier, conn *bus.Conn, logger *slog.Logger, registry prometheus.Registerer) (*publisher.Publisher, error) {
 	machine := hostConfig(config.Host, logger)
 	var sources []publisher.Source
+	var actions *publisher.Actions
 	if config.Docker.Enabled {
 		engine, err := docker.New(docker.Config{
 			Host:         config.Docker.Host,
@@ -60,6 +63,13 @@ func New(config configs.Reading, conn *bus.Conn, logger *slog.Logger, registry p
 		}
 		machine.Runtimes = engine.Runtimes
 		sources = append(sources, engine)
+		if config.Actions.Enabled {
+			machine.Actions = config.Actions.Verbs
+			actions = &publisher.Actions{
+				Verbs: verbs(config.Actions.Verbs), Verifier: verifier, Engine: engine,
+				AuditFile: config.Actions.AuditFile, AtOnce: config.Actions.AtOnce,
+			}
+		}
 	}
 	readings, err := host.New(machine)
 	if err != nil {
@@ -69,11 +79,20 @@ func New(config configs.Reading, conn *bus.Conn, logger *slog.Logger, registry p
 		Bus:        conn,
 		Host:       machine.Host,
 		Sources:    append(sources, readings...),
+		Actions:    actions,
 		Grace:      config.Grace,
 		Logger:     logger,
 		Registerer: registry,
 		Version:    daemon.Version(),
 	})
+}
+
+func verbs(names []string) []bus.Verb {
+	verbs := make([]bus.Verb, len(names))
+	for i, name := range names {
+		verbs[i] = bus.Verb(name)
+	}
+	return verbs
 }
 
 func hostConfig(config configs.Host, logger *slog.Logger) host.Config {
