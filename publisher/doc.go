@@ -12,6 +12,29 @@
 // newest per state, all events up to a limit. A reading of type host takes another
 // way: it renews the claim (claim.go).
 //
+// # The way of an action
+//
+// Unless Config.Actions is set nobody answers. Else, once the claim holds,
+// bus.ServeActions calls actor.handle (actor.go) for each action, on a goroutine of
+// its own. The token is verified here too, so an edge that was taken over can do no
+// more than the tokens that it sees. memory.go has what came of a request that came
+// before: it is not done again. Then come, each with its refusal: the verb, a slot
+// of those that run at once, the container (Engine.Find), the grant, by the name of
+// the container that was found, its protection, and that nothing else runs on it.
+// The intent is written to the audit file (ledger.go), and synced, and after a last
+// look at the deadline the engine does it.
+//
+// Whoever asked waits for their own timeout, or for the container's stop grace and
+// 15 s, which the publisher tells the edge. The engine is waited for longer, up to
+// the grace and a minute, and meanwhile nothing else is done on the container; the
+// grace itself is never cut short. How it ended goes to the file, synced, to
+// container-action.<host>, and back to the edge. An intent without an end, after a
+// crash, is reported by the next publisher as timeout: nobody knows its outcome.
+//
+// The audit file is never cut or removed. Rename it to rotate it, best while nothing
+// runs, for intents are looked for in the newest file alone. If it can't be written
+// nothing is done.
+//
 // # One publisher per host
 //
 // Two publishers under one name would be one host that jumps between two. So a
@@ -42,14 +65,19 @@
 //   - claim.run owns the claim; what others want of it goes through a mailbox of one.
 //   - One per source beats it, and one more watches if it is a Watcher. They own the
 //     source, and its worker's fields.
-//   - One sends the outbox, from when the claim holds until the sources have ended.
+//   - One sends the outbox, from when the claim holds until the sources and the
+//     actions have ended.
+//   - One has actions answered, and stops that. Each action has one, which owns its
+//     job, and one more for the engine's call.
 //
-// On the end of the context sources end first, then what they emitted is published,
+// On the end of the context sources end first, and actions that run have three
+// quarters of the grace; those that are cut off have an unknown outcome. Then what they emitted is published,
 // then the host says goodbye, all within Config.Grace. A source that does not end is
 // left behind, which is logged, and what it emits later is dropped.
 //
 // There is one lock, claim.mu, and one per emitter for its log; neither is held
-// while anything waits.
+// while anything waits. Of actions there are actor.mu, memory.mu and ledger.mu, each
+// taken alone; ledger.mu is held while the disk writes.
 //
 // # Promises
 //
@@ -70,12 +98,25 @@
 //   - Trouble with NATS is not mistaken for another publisher:
 //     TestClaim_LosingNATSIsNoOtherPublisher,
 //     TestClaim_StreamMadeAnewIsNoOtherPublisher, TestClaim_LostAckIsNoOtherPublisher.
+//   - An action is done once, in time, one at a time on a container, and by a
+//     token that is verified here: TestAction_SameKeyIsDoneOnce,
+//     TestAction_DeadlinePassedInTheQueueIsNotBegun,
+//     TestAction_TimeoutKeepsTheContainerUntilTheEngineIsDone,
+//     TestAction_EachRefusalHasItsCodeAndIsAudited.
+//   - Each is on record before it begins and after it has ended, also over a crash:
+//     TestAction_IntentIsOnTheDiskBeforeItBegins,
+//     TestAction_WithoutAnAuditFileNothingIsDone,
+//     TestAudit_WhatACrashLeftOpenIsReportedAndNotDoneAgain.
+//   - A stop waits for actions within the grace: TestStop_WaitsForActionsWithinTheGrace,
+//     TestStop_AfterTheGraceTheOutcomeIsUnknown.
 //   - A stop publishes what is due and announces that the host is gone:
 //     TestStop_PublishesWhatIsDue, TestStop_SaysThatTheHostIsGone,
 //     TestStop_EndsWithinTheGraceWhateverASourceDoes.
 //
 // # What it refuses to do
 //
-// It never logs a payload, gives no label a value that a container chooses, and
+// It does no action that nobody switched on, and none again by itself. Requests
+// beyond the 128 that bus takes at once are refused there, counted and not audited.
+// It never logs a payload or a token, gives no label a value that a container chooses, and
 // can't catch a panic in a goroutine that a source started itself.
 package publisher

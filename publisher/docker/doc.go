@@ -41,6 +41,13 @@
 // in five seconds and whose answers take milliseconds: there all containers are
 // asked, 64 at once, at each beat.
 //
+// # Actions
+//
+// act.go finds a container by its whole name or 12 or more digits of its id, and
+// tells the engine to start, stop, restart, pause, unpause, kill or remove it. A stop
+// is given the container's own grace. Only what has ended is removed, and no volumes
+// with it. Who may ask for what is the publisher's to judge.
+//
 // # Goroutines, and what each owns
 //
 //   - The runner's watch goroutine runs Watch and owns the session: roster,
@@ -75,13 +82,18 @@
 //     TestEngine_NoneIsNoErrorAndOneThatComesLaterIsFound, TestEngine_ThatWasKilledAndComesBackIsNoticed
 //   - Podman is recognised, whatever its socket: TestRuntime_PodmanIsRecognised,
 //     TestSample_OfEachEngine, TestRecord_OfPodmansAnswer
+//   - Each verb does what it says, or says why not and nothing internal; an engine
+//     that goes away leaves the outcome unknown: TestAct_EachVerbOnARealEngine,
+//     TestAct_SlowStopHasItsWholeGrace, TestAct_WhatTheEngineCannotDoSaysNothingInternal,
+//     TestAct_EngineThatGoesAwayLeavesTheOutcomeUnknown
+//   - No container is mistaken for another: TestFind_ByNameAndByIDAndNotByLess
 //   - Labels are published only if they are on the allow list, and containers of
 //     Tidings itself are marked as protected: TestLabels_OnlyAllowedOnes,
 //     TestProtected_OwnContainersAndThoseLabelledSo
 //
 // # What it refuses to do
 //
-// It changes nothing on the engine. It follows one engine, the first that
+// It changes nothing on the engine but what an action asks for. It follows one engine, the first that
 // answers, not several. It invents no events for what an engine did not tell:
 // after a loss the list is what there is. It publishes no environment, command
 // line, mounts or health check output, which may hold secrets. It says nothing
