@@ -7,10 +7,12 @@ SHELL       := bash
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONEDX   := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME    ?= 5s
 REPEAT      ?= 5
 TIMEOUT     ?= 20m
+TAG         ?= latest
 CHAOS       ?= 1
 
 .PHONY: help
@@ -30,6 +32,18 @@ always:
 bin/%: always
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/$*
+
+.PHONY: sbom
+sbom: bin/tidings.cdx.json bin/edge.cdx.json bin/publisher.cdx.json ## what is in each program, as CycloneDX, beside it in bin/
+
+bin/%.cdx.json: bin/%
+	@$(GO) run $(CYCLONEDX) bin -json -output $@ $<
+
+.PHONY: images
+images: sbom ## images of edge and publisher, with their SBOM in /usr/share/sbom; needs a Docker Engine. TAG=latest
+	@for program in edge publisher; do \
+		DOCKER_BUILDKIT=0 docker build --quiet -f cmd/$$program/Dockerfile -t tidings/$$program:$(TAG) bin; \
+	done
 
 .PHONY: test
 test: needs ## all tests; installs what they need if it may

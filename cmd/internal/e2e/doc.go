@@ -27,6 +27,7 @@
 //   - The tools and command lines do what their help says: tools_test.go, command_test.go.
 //   - 10,000 idle clients cost an edge no goroutine and at most 25 MB; 1,000 get 300 messages a second, all of them, in
 //     order: load_test.go.
+//   - Images hold a program that runs, as nobody, and the list of what is in it: images_test.go.
 //   - A browser shows it: browser_test.go.
 //
 // What a cluster on several machines promises while parts of it break is tested by the package chaos, below this one.
