@@ -121,6 +121,7 @@ func TestAct_WhatIsWrongIsNotSent(t *testing.T) {
 		"made-up verb":     func(a *bus.Action) { a.Verb = "exec" },
 		"negative timeout": func(a *bus.Action) { a.Timeout = -1 },
 		"long timeout":     func(a *bus.Action) { a.Timeout = time.Hour + 1 },
+		"made-up refusal":  func(a *bus.Action) { a.Refused = "never" },
 		"token too large":  func(a *bus.Action) { a.Token = strings.Repeat("t", 2<<20) },
 	} {
 		a := restart("k")

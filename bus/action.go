@@ -35,6 +35,7 @@ type Action struct {
 	Token         string        // of who asks; the publisher verifies it itself
 	Edge          string        // the node that asks
 	RemoteAddress string        // of the client, as the edge has it
+	Refused       string        // code for which the edge has refused it: it is not to be done, only recorded; empty: it has not
 
 	takesUpTo func(time.Duration) // tells the asker; nil at the asker
 }
@@ -124,6 +125,8 @@ func (a Action) check() *ActionError {
 		return actionRefusal(CodeBadRequest, "action is none of %v", Verbs)
 	case a.Timeout < 0 || a.Timeout > maxActionTimeout:
 		return actionRefusal(CodeBadRequest, "the action's timeout must be 0 to %v", maxActionTimeout)
+	case a.Refused != "" && !slices.Contains(ActionCodes, a.Refused):
+		return actionRefusal(CodeBadRequest, "the action was refused with a code that is not known")
 	}
 	return nil
 }
@@ -141,13 +144,14 @@ type actionOnWire struct {
 	Token         string `json:"token"`
 	Edge          string `json:"edge"`
 	RemoteAddress string `json:"remote_address,omitempty"`
+	Refused       string `json:"refused,omitempty"`
 }
 
 // encode is the action as it is sent at now.
 func (a Action) encode(now time.Time) ([]byte, error) {
 	return json.Marshal(actionOnWire{
 		Key: a.Key, Host: a.Host, Container: a.Container, Verb: a.Verb, Token: a.Token, Edge: a.Edge, RemoteAddress: a.RemoteAddress,
-		TimeoutMS: a.Timeout.Milliseconds(), BeginWithinMS: a.Deadline.Sub(now).Milliseconds(), SentAt: now.UnixMilli(),
+		Refused: a.Refused, TimeoutMS: a.Timeout.Milliseconds(), BeginWithinMS: a.Deadline.Sub(now).Milliseconds(), SentAt: now.UnixMilli(),
 	})
 }
 
@@ -164,6 +168,7 @@ func decodeAction(data []byte, now time.Time) (Action, error) {
 	}
 	return Action{
 		Key: w.Key, Host: w.Host, Container: w.Container, Verb: w.Verb, Token: w.Token, Edge: w.Edge, RemoteAddress: w.RemoteAddress,
+		Refused:  w.Refused,
 		Timeout:  span(w.TimeoutMS),
 		Deadline: now.Add(left),
 	}, nil

@@ -65,13 +65,10 @@ type act struct {
 // act asks a host's publisher for an action, unless this connection has asked for it before. What it may do is looked at here, and
 // again by the publisher, which verifies the token itself.
 func (l *loop) act(slot uint32, c *conn, r wire.Request) {
-	refuse := func(code wire.Code, message string) {
-		l.node.metrics.actions[string(code)].Inc()
-		l.fail(slot, c, r.ID, &wire.Error{Code: code, Message: message})
-	}
 	s, asked := c.session, *r.Action
 	if l.node.cfg.Actor == nil {
-		refuse(wire.Disabled, "actions are not switched on at this edge; its operator can")
+		l.node.metrics.actions[string(wire.Disabled)].Inc()
+		l.fail(slot, c, r.ID, &wire.Error{Code: wire.Disabled, Message: "actions are not switched on at this edge; its operator can"})
 		return
 	}
 	if field, wrong := faultOf(asked); field != "" {
@@ -89,6 +86,11 @@ func (l *loop) act(slot uint32, c *conn, r wire.Request) {
 			before.due++
 		}
 		return
+	}
+	refuse := func(code wire.Code, message string) {
+		l.node.metrics.actions[string(code)].Inc()
+		l.fail(slot, c, r.ID, &wire.Error{Code: code, Message: message})
+		l.record(c, r.ID, asked, code)
 	}
 	switch {
 	case !mayAct(s.Session, asked):
@@ -114,26 +116,50 @@ func (l *loop) pass(slot uint32, c *conn, id uint64, asked wire.Action) {
 	a := &act{asked: asked, due: 1}
 	s.acts.byID[id] = a
 	s.acts.running++
-	action := bus.Action{
-		Key: s.name + "-" + strconv.FormatUint(id, 10), Host: asked.Host, Container: asked.Container, Verb: bus.Verb(asked.Verb),
-		Timeout: asked.Timeout, Token: s.token, Edge: l.node.cfg.Node,
-	}
-	if c.client.IsValid() {
-		action.RemoteAddress = c.client.String()
-	}
-	r, all, metrics := ref{slot, c.gen}, l.node.acting, l.node.metrics
-	all.n.Add(1)
-	metrics.acting.Inc()
-	all.wait.Go(func() {
-		result, err := l.node.cfg.Actor.Act(all.ctx, action)
-		all.n.Add(-1)
-		metrics.acting.Dec()
-		metrics.actions[outcome(result, err)].Inc()
+	r := ref{slot, c.gen}
+	l.send(l.action(c, id, asked), func(result bus.ActionResult, err error) {
+		l.node.metrics.actions[outcome(result, err)].Inc()
 		l.post(func(l *loop) {
 			if c := l.conns.find(r); c != nil && c.state == serving {
 				l.acted(slot, c, id, a, result, err)
 			}
 		})
+	})
+}
+
+// record has the host's publisher record an action that was refused here. Nobody waits for that, and where there is no room it
+// counts alone.
+func (l *loop) record(c *conn, id uint64, asked wire.Action, code wire.Code) {
+	if l.node.acting.n.Load() >= actingMost {
+		return
+	}
+	action := l.action(c, id, asked)
+	action.Refused, action.Timeout = string(code), time.Second
+	l.send(action, func(bus.ActionResult, error) {})
+}
+
+// action is what a publisher is told of an action.
+func (l *loop) action(c *conn, id uint64, asked wire.Action) bus.Action {
+	a := bus.Action{
+		Key: c.session.name + "-" + strconv.FormatUint(id, 10), Host: asked.Host, Container: asked.Container, Verb: bus.Verb(asked.Verb),
+		Timeout: asked.Timeout, Token: c.session.token, Edge: l.node.cfg.Node,
+	}
+	if c.client.IsValid() {
+		a.RemoteAddress = c.client.String()
+	}
+	return a
+}
+
+// send sends an action to its publisher, and calls ended, on a goroutine of its own, with what came of it.
+func (l *loop) send(a bus.Action, ended func(bus.ActionResult, error)) {
+	all := l.node.acting
+	all.n.Add(1)
+	l.node.metrics.acting.Inc()
+	all.wait.Go(func() {
+		result, err := l.node.cfg.Actor.Act(all.ctx, a)
+		all.n.Add(-1)
+		l.node.metrics.acting.Dec()
+		ended(result, err)
 	})
 }
 

@@ -35,7 +35,8 @@
 // An action (act.go) is passed on to the publisher of its host by a goroutine that waits for the answer. The edge looks at host,
 // container and grant; the publisher verifies the token itself, for what an edge says counts for nothing there, and knows which
 // container an id is. Nothing is tried twice: an answer that does not come leaves the outcome unknown. Publishers keep the record of
-// what was asked for; what the edge itself refuses reaches none, and counts in tidings_edge_actions_total alone.
+// what was asked for, so one that the edge refuses is passed on too, to be recorded and not done; but for those that make no sense, or
+// come while actions are off.
 //
 // A cookie is a token that browsers send on behalf of any page. It counts only from pages of the same host or of a host that the
 // operator named, never by "*"; and never without an Origin, but for a request over HTTP that the browser says comes from

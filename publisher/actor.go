@@ -72,6 +72,9 @@ func (w *actor) handle(ctx context.Context, a bus.Action) (result bus.ActionResu
 		return bus.ActionResult{}, job.refuse(refused)
 	}
 	job.session, job.record.By = session, session.Subject
+	if a.Refused != "" {
+		return bus.ActionResult{}, job.refuse(refusal(a.Refused, "the edge refused it"))
+	}
 	e, first := w.memory.begin(asking{session.Subject, a.Key}, a.Container, a.Verb, job.arrived)
 	if !first {
 		w.metrics.repeated.Inc()

@@ -236,6 +236,7 @@ func TestAction_EachRefusalHasItsCodeAndIsAudited(t *testing.T) {
 		"another verb":              {func(a *bus.Action) { a.Token, a.Verb = "bob", bus.Stop }, bus.CodeForbidden, "bob", "refused"},
 		"another container":         {func(a *bus.Action) { a.Token, a.Container = "bob", "db" }, bus.CodeForbidden, "bob", "refused"},
 		"none, and it isn't told":   {func(a *bus.Action) { a.Token, a.Container = "bob", "none" }, bus.CodeForbidden, "bob", "refused"},
+		"one that the edge refused": {func(a *bus.Action) { a.Refused = bus.CodeForbidden }, bus.CodeForbidden, "ada", "refused"},
 		"none":                      {func(a *bus.Action) { a.Container = "none" }, bus.CodeNotFound, "ada", "refused"},
 		"one of our own":            {func(a *bus.Action) { a.Container = "nats" }, bus.CodeProtected, "ada", "refused"},
 		"no engine":                 {func(a *bus.Action) { a.Container = "broken" }, bus.CodeUnavailable, "ada", "refused"},
