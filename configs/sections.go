@@ -51,6 +51,8 @@ type Serving struct {
 	AllowActions     bool          `yaml:"allow_actions" flag:"allow-actions"`
 	Origins          []string      `yaml:"origins" flag:"origins"`
 	TrustedProxies   []string      `yaml:"trusted_proxies"`
+	ProxyProtocol    bool          `yaml:"proxy_protocol"`
+	TLS              TLS           `yaml:"tls"`
 	Heartbeat        time.Duration `yaml:"heartbeat"`
 	SlowTimeout      time.Duration `yaml:"slow_timeout"`
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
@@ -89,6 +91,16 @@ type Tokens struct {
 // HasKeys tells whether any token can be verified.
 func (t Tokens) HasKeys() bool {
 	return len(t.SecretFiles) > 0 || t.Secret != "" || len(t.KeyFiles) > 0 || len(t.JWKS) > 0
+}
+
+// TLS is what an edge shows of itself, and asks of its clients.
+type TLS struct {
+	Cert       string        `yaml:"cert"`
+	Key        string        `yaml:"key"`
+	ClientCA   string        `yaml:"client_ca"`
+	ClientCert string        `yaml:"client_cert"`
+	MinVersion string        `yaml:"min_version"`
+	Reload     time.Duration `yaml:"reload"`
 }
 
 // Limits bound what clients can make an edge hold.

@@ -62,6 +62,7 @@ func (c Serving) validate(f findings) {
 	f.unless(c.GCPercent >= 0, "gc_percent", "cannot be negative")
 	f.unless(c.MemoryLimit >= 0, "memory_limit", "cannot be negative")
 
+	c.TLS.validate(f.in("tls"))
 	limits := f.in("limits")
 	positive(limits, "connections", c.Limits.Connections)
 	positive(limits, "connections_per_address", c.Limits.ConnectionsPerAddress)
@@ -88,6 +89,14 @@ func (c Tokens) validate(f findings) {
 	f.unless(c.Leeway >= 0, "leeway", "cannot be negative")
 	f.unless(c.SubjectClaim != "", "subject_claim", "is missing; sub is usual")
 	f.unless(c.GrantsClaim != "", "grants_claim", "is missing; tidings is usual")
+}
+
+func (c TLS) validate(f findings) {
+	f.unless((c.Cert == "") == (c.Key == ""), "cert", "goes with tls.key: set both, or neither")
+	f.unless(c.ClientCA == "" || c.Cert != "", "client_ca", "needs TLS: set tls.cert and tls.key")
+	f.oneOf("client_cert", c.ClientCert, "required", "optional")
+	f.oneOf("min_version", c.MinVersion, "1.2", "1.3")
+	positive(f, "reload", c.Reload)
 }
 
 func (c Reading) validate(f findings) {

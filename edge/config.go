@@ -21,7 +21,8 @@ import (
 // Config says how an edge is to run. A zero field means its default; Bus, and one of Verifier and Open, have none.
 type Config struct {
 	Listen   string       // host:port for sockets and pages; default 127.0.0.1:8080
-	Listener net.Listener // instead of Listen: one that is open already (TLS goes by here)
+	Listener net.Listener // instead of Listen: one that is open already
+	TLS      TLS          // over either; default: none
 	Node     string       // this edge's name, as clients are told; default the host's name
 	Bus      *bus.Conn    // the line to NATS; its owner closes it after Run has returned
 
@@ -49,6 +50,7 @@ type Config struct {
 
 	Origins        []string // hosts of other sites whose pages may connect ("app.example.org", "*.example.org", "*" for any); a page of the same host always may
 	TrustedProxies []string // addresses and networks ("10.0.0.0/8") of load balancers whose word about their clients is taken; default: none
+	ProxyProtocol  bool     // connections of trusted proxies begin with a PROXY header, which says whose they are
 
 	Pages      http.Handler // answers requests that are neither an upgrade nor the protocol's; default 404
 	Logger     *slog.Logger
@@ -102,6 +104,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Gather, 5*time.Millisecond)
 	def(&c.DrainWindow, 5*time.Second)
 	def(&c.DrainGrace, 8*time.Second)
+	c.TLS = c.TLS.withDefaults()
 	def(&c.Loops, runtime.GOMAXPROCS(0))
 	def(&c.SendBuffer, 128<<10)
 	def(&c.Limits.Connections, 100_000)
@@ -225,5 +228,9 @@ func (c Config) Validate() error {
 	if _, wrong := parseProxies(c.TrustedProxies); len(wrong) > 0 {
 		fault("TrustedProxies: %q is neither an address nor a network such as 10.0.0.0/8", wrong[0])
 	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		fault("ProxyProtocol: is on, and no proxy is trusted to speak it; name them in trusted_proxies")
+	}
+	c.TLS.validate(fault)
 	return errors.Join(faults...)
 }

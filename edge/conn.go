@@ -20,6 +20,7 @@ type conn struct {
 	// The connection's life.
 	deflate     bool  // it takes compressed messages
 	leaving     bool  // it was asked to connect elsewhere
+	announced   bool  // a proxy has said whose it is, or need not (PROXY protocol)
 	upgraded    bool  // it became a WebSocket
 	onePosition bool  // it takes the last seq it has seen for the position of all its patterns (server-sent events)
 	turned      bool  // it is to be refused, and not counted among those that are open

@@ -12,7 +12,7 @@
 //
 // A connection is let in or not by what all of them and its address have (door.go, account.go, rate.go). A readable socket is read
 // into the loop's buffer. A new connection says first what it is (upgrade.go), from which page (origin.go) and, behind a proxy, for whom
-// (proxies.go): a WebSocket, or anything else, which goes on to net/http (web.go, http.go, events.go). How often a connection may ask
+// (proxies.go, proxyheader.go): a WebSocket, or anything else, which goes on to net/http (web.go, http.go, events.go). How often a connection may ask
 // for something is in limit.go. Frames are taken apart (read.go), requests
 // answered (request.go, subscribe.go). A pattern that the loop does not hold yet is asked of the hub (feed.go), which subscribes
 // to it at NATS and reads the last message of each of its topics (interest.go); the subscribe waits for
@@ -71,7 +71,8 @@
 //   - One for the hub. It owns topics, interests and everything about NATS. Workers do what takes time for it, and
 //     come back through its mail.
 //   - Up to 16 verify tokens, while there are some to verify, and up to 1,024 wait for the outcome of actions.
-//   - One accepts connections, one serves HTTP. Each connection that is not a plain TCP socket costs two (package poll).
+//   - One accepts connections, one serves HTTP. Each connection that is not a plain TCP socket, such as one of TLS (tls.go),
+//     costs two (package poll). With TLS one more looks at the certificate's files (keyring.go).
 //
 // Loops and hub talk by inbox and mail only, both of which never block; what is verified and what was done comes back through the
 // inbox too, with the connection's generation, since it may be gone by then. The few locks, of inbox, mail, desk, accounts and
@@ -100,6 +101,9 @@
 //     needed (TestDoor_ForgetsWhoLeft).
 //   - Whatever a client sends, a turn looks at a bounded part of it, so that it does not keep others waiting
 //     (TestFlood_OneTurnLooksAtABoundedPartOfIt, TestFlood_OfSome_LeavesOthersTheirLatency).
+//   - A new certificate is taken without losing a connection, one that does not work is not (TestTLS_TakesANewCertificate_AndKeepsConnections),
+//     and handshakes that never end hold nobody up (TestTLS_HandshakesThatNeverEnd_TimeOut).
+//   - A PROXY header counts from those who are trusted with it, and from them it has to be there (TestProxyProtocol_*, FuzzProxyHeader).
 //   - A page of another site is not let in, also behind a proxy (TestOrigins_*, FuzzOrigins), and nobody but a trusted proxy says who
 //     a client is (TestProxies_*, FuzzForwarded).
 //   - Who has no token that is good learns what to do, and nothing else (TestToken_IsTakenWhereItMayTravel,

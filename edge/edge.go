@@ -24,6 +24,7 @@ type Edge struct {
 	log      *slog.Logger
 	metrics  *metrics
 	listener *poll.Listener
+	keyring  *keyring // nil: no TLS
 	hub      *hub
 	loops    []*loop
 	web      *web
@@ -67,18 +68,47 @@ func New(cfg Config) (*Edge, error) {
 		e.loops = append(e.loops, l)
 	}
 	e.hub.loops = e.loops
-	if cfg.Listener != nil {
-		e.listener = poll.Wrap(cfg.Listener)
-	} else {
-		l, err := poll.Listen(context.Background(), cfg.Listen, poll.Options{SendBuffer: cfg.SendBuffer, Unsent: unsentMax})
-		if err != nil {
-			e.closeLoops()
-			return nil, err
-		}
-		e.listener = l
+	if err := e.listen(); err != nil {
+		e.closeLoops()
+		return nil, err
 	}
 	e.web = newWeb(e.listener.Addr(), e.handler(), e.log)
 	return e, nil
+}
+
+// listen opens the listener, over TLS if there is to be some.
+func (e *Edge) listen() (err error) {
+	o := poll.Options{SendBuffer: e.cfg.SendBuffer, Unsent: unsentMax}
+	if e.cfg.TLS.on() {
+		if e.keyring, err = newKeyring(e.cfg.TLS, e.metrics, e.log); err != nil {
+			return err
+		}
+		o.Over = e.secure
+	}
+	switch l := e.cfg.Listener; {
+	case l == nil:
+		e.listener, err = poll.Listen(context.Background(), e.cfg.Listen, o)
+		return err
+	case o.Over != nil:
+		e.listener = poll.Wrap(o.Over(l))
+	default:
+		e.listener = poll.Wrap(l)
+	}
+	return nil
+}
+
+// secure puts TLS over a listener, and before that what a trusted proxy announces.
+func (e *Edge) secure(l net.Listener) net.Listener {
+	s := &secureListener{Listener: l, config: e.keyring.config()}
+	if e.cfg.ProxyProtocol {
+		s.announce = func(c net.Conn) net.Conn {
+			if e.proxies.trust(poll.FromConn(c).Peer()) {
+				return &announcedConn{Conn: c}
+			}
+			return c
+		}
+	}
+	return s
 }
 
 // unsentMax is how many bytes the kernel may hold unsent before a slow client's next value is chosen. Below it the
@@ -123,6 +153,13 @@ func (e *Edge) Run(ctx context.Context) error {
 	hub.Go(func() { e.room.watch(hubCtx) })
 	var web sync.WaitGroup
 	web.Go(func() { failed <- e.web.run() })
+	if e.keyring != nil {
+		var keys sync.WaitGroup
+		keysCtx, stopKeys := context.WithCancel(context.Background())
+		keys.Go(func() { e.keyring.run(keysCtx) })
+		defer keys.Wait()
+		defer stopKeys()
+	}
 	var accepting sync.WaitGroup
 	accepting.Go(func() { failed <- e.accept() })
 	e.running.Store(true)

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"math"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,8 @@ type metrics struct {
 	otherCloses   prometheus.Counter
 	errors        map[wire.Code]prometheus.Counter
 	limited       map[limit]prometheus.Counter
+	reloads       map[reload]prometheus.Counter
+	certificate   prometheus.Gauge
 	gaps          map[wire.GapReason]prometheus.Counter
 	tokens        map[judgement]prometheus.Counter
 	acting        prometheus.Gauge
@@ -127,6 +130,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		subscriptions: gauge("subscriptions", "Subscriptions of all connections; one pattern of one connection is one."),
 		patterns:      gauge("patterns", "Different patterns that are held for clients, lingering ones included."),
 		acting:        gauge("actions_running", "Actions that wait for their publisher's answer."),
+		certificate:   gauge("certificate_expiry_timestamp_seconds", "When the TLS certificate expires, Unix time; +Inf: there is none."),
 		topics:        gauge("topics", "Topics that the edge follows for clients."),
 
 		messages:      counter("nats_messages_total", "Live messages taken from NATS."),
@@ -151,6 +155,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		closes:     map[wire.CloseCode]prometheus.Counter{},
 		errors:     map[wire.Code]prometheus.Counter{},
 		limited:    map[limit]prometheus.Counter{},
+		reloads:    map[reload]prometheus.Counter{},
 		gaps:       map[wire.GapReason]prometheus.Counter{},
 		tokens:     map[judgement]prometheus.Counter{},
 	}
@@ -174,6 +179,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	for _, l := range limits {
 		m.limited[l] = v.WithLabelValues(string(l))
 	}
+	v = vec("certificate_reloads_total", "Changes of the TLS certificate's files, by how they ended.", "result")
+	for _, r := range reloads {
+		m.reloads[r] = v.WithLabelValues(string(r))
+	}
 	v = vec("gaps_total", "Gaps told to clients, by reason.", "reason")
 	for _, g := range wire.GapReasons {
 		m.gaps[g] = v.WithLabelValues(string(g))
@@ -187,6 +196,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	for _, j := range judgements {
 		m.tokens[j] = v.WithLabelValues(string(j))
 	}
+	m.certificate.Set(math.Inf(1))
 	if r != nil {
 		r.MustRegister(all...)
 	}

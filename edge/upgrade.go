@@ -104,6 +104,11 @@ func (l *loop) greet(slot uint32, c *conn, data []byte) int {
 		l.refuse(slot, c, *c.input.refusal)
 		return 0
 	}
+	if !c.announced {
+		if n, ok := l.announced(slot, c, data); n > 0 || !ok {
+			return n
+		}
+	}
 	limits := &l.node.cfg.Limits
 	end := bytes.Index(data, []byte("\r\n\r\n"))
 	if end < 0 && len(data) <= limits.HeaderBytes {
@@ -326,5 +331,5 @@ func (l *loop) handOver(slot uint32, c *conn, data []byte) {
 		return
 	}
 	l.node.metrics.handshakes[handshakeHTTP].Inc()
-	l.node.web.take(poll.Ahead(conn, data), func() { l.node.left(client) })
+	l.node.web.take(poll.Ahead(conn, data), client, func() { l.node.left(client) })
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -53,9 +54,9 @@ func (w *web) stop(grace time.Duration) {
 	w.Close()
 }
 
-// take gives the server a connection; closed is called when it ends.
-func (w *web) take(c net.Conn, closed func()) {
-	wc := &webConn{Conn: c, closed: closed}
+// take gives the server a connection of a client; closed is called when it ends.
+func (w *web) take(c net.Conn, client netip.Addr, closed func()) {
+	wc := &webConn{Conn: c, client: client, closed: closed}
 	go func() { // the server may be busy, and a loop never waits
 		select {
 		case w.conns <- wc:
@@ -84,11 +85,21 @@ func (w *web) Close() error {
 // Addr is the address of the sockets' listener.
 func (w *web) Addr() net.Addr { return w.addr }
 
-// webConn tells when it was closed.
+// webConn knows whose it is, and tells when it was closed.
 type webConn struct {
 	net.Conn
+	client netip.Addr
 	once   sync.Once
 	closed func()
+}
+
+// RemoteAddr is the client's address, though a proxy's header may have told it; the port is not known then.
+func (c *webConn) RemoteAddr() net.Addr {
+	at := c.Conn.RemoteAddr()
+	if tcp, ok := at.(*net.TCPAddr); ok && c.client.IsValid() && tcp.AddrPort().Addr().Unmap() != c.client {
+		return &net.TCPAddr{IP: c.client.AsSlice()}
+	}
+	return at
 }
 
 func (c *webConn) Close() error {

@@ -10,6 +10,7 @@ import (
 type banner struct {
 	program string   // as it was called
 	edge    net.Addr // of the WebSockets and the page
+	secure  bool     // it speaks TLS
 	admin   net.Addr // nil: closed
 	nats    string   // URL; empty: this process alone
 	data    string   // directory
@@ -21,7 +22,7 @@ func (b banner) String() string {
 	host := reachable(b.edge)
 
 	fmt.Fprintf(&out, "\nTidings is running.\n\n")
-	line("open", "http://"+host+"/")
+	line("open", "http"+b.s()+"://"+host+"/")
 	line("watch", b.program+" sub"+b.url(host)+" 'metrics.>' 'container-events.>'")
 	if b.nats != "" {
 		publish := b.program + " pub"
@@ -40,9 +41,17 @@ func (b banner) String() string {
 	return out.String()
 }
 
+// s makes a scheme that of TLS.
+func (b banner) s() string {
+	if b.secure {
+		return "s"
+	}
+	return ""
+}
+
 // url is the flag that `tidings sub` needs to find an edge that is not in the usual place.
 func (b banner) url(host string) string {
-	if address := "ws://" + host + "/ws"; address != defaultURL {
+	if address := "ws" + b.s() + "://" + host + "/ws"; address != defaultURL {
 		return " --url " + address
 	}
 	return ""

@@ -111,7 +111,7 @@ func everything(cmd *cobra.Command, config configs.Tidings, invoked string) erro
 		Pprof:    config.Admin.Pprof,
 		Logger:   logger,
 	})
-	welcome := banner{program: invoked, edge: edge.Addr(), nats: nats.ClientURL(), data: dir}
+	welcome := banner{program: invoked, edge: edge.Addr(), secure: config.TLS.Cert != "", nats: nats.ClientURL(), data: dir}
 	if port != nil {
 		welcome.admin = port.Addr()
 	}

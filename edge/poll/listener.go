@@ -18,6 +18,8 @@ type Options struct {
 	// Unsent is TCP_NOTSENT_LOWAT in bytes: a socket whose unsent bytes are above it is not announced as
 	// writable. Low, a slow client's next value is chosen late and is new. 0 leaves the kernel's choice.
 	Unsent int
+	// Over puts something over the listener, such as TLS. Its connections then go the goroutines' way.
+	Over func(net.Listener) net.Listener
 }
 
 // Listener takes connections in, several at a time where the system allows.
@@ -37,6 +39,9 @@ func Listen(ctx context.Context, addr string, o Options) (*Listener, error) {
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if o.Over != nil {
+		l = o.Over(l)
 	}
 	return Wrap(l), nil
 }

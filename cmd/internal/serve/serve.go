@@ -101,10 +101,20 @@ func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, reg
 		},
 		Origins:        config.Origins,
 		TrustedProxies: config.TrustedProxies,
+		ProxyProtocol:  config.ProxyProtocol,
+		TLS:            security(config.TLS),
 		Pages:          web.Handler(),
 		Logger:         logger,
 		Registerer:     registry,
 	}
+}
+
+// security is nothing at all without a certificate.
+func security(config configs.TLS) edge.TLS {
+	if config.Cert == "" {
+		return edge.TLS{}
+	}
+	return edge.TLS(config)
 }
 
 // orNever is what stands for a time that means "never" at 0 in a configuration: an edge's 0 is the default.
