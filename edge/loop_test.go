@@ -35,12 +35,14 @@ func TestNewStream_VoidsValuesOfLaggingClients(t *testing.T) {
 	}
 }
 
-// What a lagging client is sent of several latest topics rises in seq: it may take the highest one for its position.
-func TestStaleValues_RiseInSeq(t *testing.T) {
+// What a lagging client of both kinds of topics is sent of several latest ones rises in seq: it may take the highest one for its
+// position.
+func TestStaleValues_RiseInSeqWhereTheyMakeAPosition(t *testing.T) {
 	s := set(t)
 	l := s.loop
 	s.clients(1)
 	c := l.conns.at(0)
+	c.onePosition = true
 	l.fallBehind(0, c)
 	c.lag.blocked = true
 	for seq, name := range []bus.Topic{"metrics.a", "metrics.b", "metrics.c", "metrics.b", "metrics.a"} {
