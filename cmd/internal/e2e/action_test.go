@@ -61,7 +61,8 @@ func (a *actor) start() {
 func (a *actor) token() string {
 	a.t.Helper()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"sub": "ada", "exp": time.Now().Add(time.Hour).Unix(), "tidings": map[string]any{"act": []string{a.host + ".>"}},
+		"sub": "ada", "exp": time.Now().Add(time.Hour).Unix(),
+		"tidings": map[string]any{"subscribe": []string{">"}, "act": []string{a.host + ".>"}},
 	}).SignedString([]byte(actionSecret))
 	if err != nil {
 		a.t.Fatal(err)
@@ -115,6 +116,51 @@ func (a *actor) lines(container string) (lines []auditLine) {
 		}
 	}
 	return lines
+}
+
+// The whole way: a client's socket, an edge, NATS, a publisher, an engine, and back.
+func TestAction_FromAClientToTheEngine(t *testing.T) {
+	t.Parallel()
+	a := startActor(t, "whole")
+	c := a.engine.Run(t, dockertest.Spec{Name: "e2e-whole", Grace: 1})
+	a.engine.Run(t, dockertest.Spec{Name: "e2e-guarded", Labels: map[string]string{"tidings.protected": "true"}})
+	e := launchEdge(t, a.server, []string{"TIDINGS_AUTH=tokens", "TIDINGS_TOKENS_SECRET=" + actionSecret}, "--allow-actions", "--name", "edge-7")
+	client := dial(t, e.socket, "bearer."+a.token())
+	client.subscribe("host.whole", "container-action.whole", "container-events.whole")
+	offered := payload[struct{ Actions []string }](t, client.await("host.whole", "the host", isThere))
+	if strings.Join(offered.Actions, " ") != "start stop restart kill" {
+		t.Errorf("the host offers %v", offered.Actions)
+	}
+	for _, step := range []struct {
+		container string
+		verb      bus.Verb
+		kind      string // of the answer
+		want      string // in it
+		outcome   string
+	}{
+		{c.Name, bus.Restart, "ack", `"changed":true,"state":"running"`, "ok"},
+		{c.ID[:12], bus.Start, "ack", `"changed":false,"state":"running"`, "unchanged"},
+		{c.Name, bus.Pause, "error", `"disabled"`, "refused"},
+		{"e2e-guarded", bus.Stop, "error", `"protected"`, "refused"},
+		{"e2e-absent", bus.Stop, "error", `"not_found"`, "refused"},
+	} {
+		m := client.ask(map[string]any{"type": "action", "host": "whole", "container": step.container, "action": step.verb})
+		if m.Type != step.kind || !strings.Contains(string(m.Payload), step.want) {
+			t.Errorf("%s %s: %v", step.verb, step.container, m)
+		}
+		audit := payload[struct{ By, Via, RemoteAddress, Outcome, Action string }](t, client.await("container-action.whole", "the audit",
+			func(m message) bool { return strings.Contains(m.raw, "edge-7") }))
+		if audit.By != "ada" || audit.Via != "edge-7" || audit.RemoteAddress != "127.0.0.1" || audit.Outcome != step.outcome || audit.Action != string(step.verb) {
+			t.Errorf("%s %s: audited as %+v", step.verb, step.container, audit)
+		}
+	}
+	happens(t, client, "container-events.whole", c.ID, "restart")
+	if m := client.ask(map[string]any{"type": "action", "host": "nowhere", "container": "x", "action": "stop"}); !strings.Contains(m.raw, `"forbidden"`) {
+		t.Errorf("on another host: %v", m)
+	}
+	if m := client.ask(map[string]any{"type": "action", "host": "whole", "container": c.Name, "action": "stop", "timeout_ms": 30000}); m.Type != "ack" || !strings.Contains(m.raw, `"exited"`) {
+		t.Errorf("stop: %v", m)
+	}
 }
 
 // A publisher is killed after the engine was told to stop a container, and before its client has heard of it.

@@ -45,7 +45,7 @@ func launchEdgeBy(t testing.TB, server *bustest.Server, c command) edge {
 	c.args = append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", server.URL()}, c.args...)
 	c.env = append([]string{"TIDINGS_AUTH=none", "TIDINGS_DRAIN_WAIT=0s", "TIDINGS_DRAIN_WINDOW=4s", "TIDINGS_DRAIN_GRACE=6s"}, c.env...) // no load balancer has to notice
 	e := edge{program: launch(t, c)}
-	e.socket = "ws://" + e.await(e.stderr, `"msg":"auth is none.*"listen":"([^"]+)"`) + "/ws"
+	e.socket = "ws://" + e.await(e.stderr, `"msg":"auth is .*"listen":"([^"]+)"`) + "/ws"
 	e.admin = "http://" + e.await(e.stderr, `"msg":"started","admin":"([^"]+)"`)
 	ready(t, e.admin)
 	return e

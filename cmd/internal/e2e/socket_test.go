@@ -87,11 +87,11 @@ type acked struct {
 }
 
 // dial connects and waits for the greeting.
-func dial(t testing.TB, url string) *socket {
+func dial(t testing.TB, url string, offered ...string) *socket {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, response, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{"tidings.v1"}})
+	conn, response, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: append([]string{"tidings.v1"}, offered...)})
 	if err != nil {
 		t.Fatalf("connect to %s: %v %v", url, err, response)
 	}
@@ -136,21 +136,32 @@ func (s *socket) close() {
 // subscribe waits for the ack and returns what it says of each pattern.
 func (s *socket) subscribe(topics ...any) []acked {
 	s.t.Helper()
+	m := s.ask(map[string]any{"type": "subscribe", "topics": topics})
+	if m.Type != "ack" {
+		s.t.Fatalf("the answer to a subscribe is %v", m)
+	}
+	return payload[struct{ Topics []acked }](s.t, m).Topics
+}
+
+// ask sends a request, and waits for its answer.
+func (s *socket) ask(request map[string]any) message {
+	s.t.Helper()
 	s.requests++
-	request, err := json.Marshal(map[string]any{"type": "subscribe", "id": s.requests, "topics": topics})
+	request["id"] = s.requests
+	text, err := json.Marshal(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.conn.Write(ctx, websocket.MessageText, request); err != nil {
-		s.t.Fatalf("send %s: %v", request, err)
+	if err := s.conn.Write(ctx, websocket.MessageText, text); err != nil {
+		s.t.Fatalf("send %s: %v", text, err)
 	}
-	m := s.await("ack", "the ack of "+string(request), always)
-	if m.ID != s.requests || m.Type != "ack" {
-		s.t.Fatalf("the answer to %s is %v", request, m)
+	m := s.await("ack", "the answer to "+string(text), always)
+	if m.ID != s.requests {
+		s.t.Fatalf("the answer to %s is %v", text, m)
 	}
-	return payload[struct{ Topics []acked }](s.t, m).Topics
+	return m
 }
 
 // epochAt is the stream's, as an edge has it. (Its greeting may be from before it had met the stream.)
