@@ -224,8 +224,12 @@ func TestAct_TimeoutSaysThatTheOutcomeIsUnknown(t *testing.T) {
 	})
 	a := restart("slow")
 	a.Timeout = 50 * time.Millisecond
+	began := time.Now()
 	_, err := edge.Act(within(t), a)
 	wantCode(t, err, bus.CodeTimeout)
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("it took %v", took)
+	}
 	if !strings.Contains(err.Error(), "outcome is unknown") {
 		t.Errorf("it says %v", err)
 	}
