@@ -7,5 +7,6 @@
 //   - An edge and publishers do all their work with it: TestRoles_DoTheirWork.
 //   - None can do more, a table of attempts long: TestRoles_NothingBeyond.
 //   - Nor by having an answer sent where they may not write: TestRoles_AnswersGoNowhereElse.
+//   - In operator mode one signing key binds each publisher to its host: TestOperatorMode_OneSigningKeyForAllHosts.
 //   - stream.json is the stream that the programs want: TestStream_IsWhatTheProgramsWant.
 package nats

@@ -61,7 +61,7 @@ func open(t *testing.T) *house {
 // connect is a line as a program of that role has it.
 func (h *house) connect(role, inbox, api string, manage bus.Manage) *bus.Conn {
 	h.t.Helper()
-	c, err := bus.Connect(h.t.Context(), bus.Config{
+	return ready(h.t, bus.Config{
 		Servers: []string{h.url},
 		Login:   bus.Login{NKey: h.seeds[role]},
 		TLS:     bus.TLS{CA: h.ca},
@@ -70,14 +70,20 @@ func (h *house) connect(role, inbox, api string, manage bus.Manage) *bus.Conn {
 		Stream:  bus.StreamConfig{Manage: manage},
 		Logger:  slog.New(slog.NewTextHandler(h.t.Output(), nil)),
 	})
+}
+
+// ready is a line that is up, with the stream there.
+func ready(t *testing.T, cfg bus.Config) *bus.Conn {
+	t.Helper()
+	c, err := bus.Connect(t.Context(), cfg)
 	if err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
-	h.t.Cleanup(c.Close)
-	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	t.Cleanup(c.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := c.WaitReady(ctx); err != nil {
-		h.t.Fatalf("%s: %v", role, err)
+		t.Fatalf("%s: %v", t.Name(), err)
 	}
 	return c
 }
