@@ -212,7 +212,7 @@ func (c *Conn) lineDown(err error) {
 // lineFailed is called for each attempt that failed. Only news are logged.
 func (c *Conn) lineFailed(err error) {
 	c.mu.Lock()
-	news := c.lineErr == nil || c.lineErr.Error() != err.Error()
+	news := c.lineErr == nil || !strings.EqualFold(c.lineErr.Error(), err.Error()) // NATS' client spells some in two ways
 	c.lineErr = err
 	c.mu.Unlock()
 	if !news {
@@ -237,7 +237,8 @@ func (c *Conn) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		return
 	}
 	if !c.State().Connected || refused(err) {
-		return // lineFailed or lineDown says it
+		c.lineFailed(err) // of an attempt to reconnect that got as far as being refused, NATS' client tells only here
+		return
 	}
 	c.log.Warn("NATS reports an error", "error", err)
 }

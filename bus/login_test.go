@@ -67,6 +67,12 @@ func (s *spoken) count(words string) int {
 	return strings.Count(s.lines.String(), words)
 }
 
+func (s *spoken) all() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lines.String()
+}
+
 // connect starts a line, which need not come up.
 func (g *guarded) connect(t *testing.T, login bus.Login, tls bus.TLS) (*bus.Conn, *spoken) {
 	t.Helper()
@@ -177,15 +183,22 @@ func TestLogin_RefusedIsSaidOnceAndTriedOn(t *testing.T) {
 	eventually(t, "it says why", func() bool { return c.Ready() != nil && strings.Contains(c.Ready().Error(), "Authorization Violation") })
 	eventually(t, "it tries on", func() bool { return g.Attempts() > 3 })
 	if n := said.count("NATS refuses this login"); n != 1 {
-		t.Errorf("it was said %d times:\n%s", n, said.lines.String())
+		t.Errorf("it was said %d times:\n%s", n, said.all())
 	}
 	if said.count("hunter2") > 0 {
-		t.Errorf("the password is in the log:\n%s", said.lines.String())
+		t.Errorf("the password is in the log:\n%s", said.all())
 	}
 	g.file(t, "password", "right")
 	ready(t, c)
-	if n := said.count("Authorization Violation"); n != 1 {
-		t.Errorf("it was said %d times:\n%s", n, said.lines.String())
+
+	// And so it is for a line that was up.
+	g.Stop()
+	g.configure(t, `authorization { user: ada, password: another }`)
+	g.Restart()
+	eventually(t, "it says so again", func() bool { return said.count("level=ERROR") == 2 })
+	eventually(t, "it tries on", func() bool { return g.Attempts() > 4 })
+	if n := said.count("Authorization Violation") + said.count("authorization violation"); n != 2 || said.count("level=ERROR") != 2 {
+		t.Errorf("it was said %d times:\n%s", n, said.all())
 	}
 }
 
@@ -252,7 +265,7 @@ func TestTLS_BothSidesAreChecked(t *testing.T) {
 		c, said := g.connect(t, bus.Login{}, wrong)
 		eventually(t, "it says why", func() bool { return said.count("level=WARN") > 0 })
 		if c.Ready() == nil || said.count("tls: ") == 0 {
-			t.Errorf("%s: %v\n%s", name, c.Ready(), said.lines.String())
+			t.Errorf("%s: %v\n%s", name, c.Ready(), said.all())
 		}
 	}
 
