@@ -107,6 +107,7 @@ type TLS struct {
 type Limits struct {
 	Connections           int   `yaml:"connections"`
 	ConnectionsPerAddress int   `yaml:"connections_per_address"`
+	ConnectionsPerUser    int   `yaml:"connections_per_user"`
 	HandshakesPerSecond   int   `yaml:"handshakes_per_second"`
 	HandshakesPerAddress  int   `yaml:"handshakes_per_address"`
 	EventStreams          int   `yaml:"event_streams"`
@@ -120,6 +121,8 @@ type Limits struct {
 	Replay                int   `yaml:"replay"`
 	PingsPerSecond        int   `yaml:"pings_per_second"`
 	RefreshesPerSecond    int   `yaml:"refreshes_per_second"`
+	ActionsPerUser        int   `yaml:"actions_per_user"`
+	ActionsPerSecond      int   `yaml:"actions_per_second"`
 	BadRequests           int   `yaml:"bad_requests"`
 	Recent                int   `yaml:"recent"`
 	RecentBytes           Bytes `yaml:"recent_bytes"`

@@ -17,7 +17,8 @@ type accounts[K comparable] struct {
 // account is what is remembered of one.
 type account struct {
 	held int    // connections that are open
-	rate bucket // of its handshakes
+	acts int    // actions that run
+	rate bucket // of its handshakes, or actions
 }
 
 // sweepMin is the number of accounts below which it is not worth looking for those that can go.
@@ -52,10 +53,35 @@ func (a *accounts[K]) leave(key K) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	got := a.open[key]
-	if got.held--; got.held <= 0 && got.rate == 0 {
+	got.held--
+	a.open[key] = got
+	if got.held == 0 && got.acts == 0 && got.rate == 0 {
 		delete(a.open, key)
-		return
 	}
+}
+
+// begin counts an action of an account that runs from now on, unless so many do already or its bucket is empty: then it says which,
+// and for the bucket how long.
+func (a *accounts[K]) begin(key K, most int, r rate, now time.Time) (full bool, wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	got := a.open[key]
+	if got.acts >= most {
+		return true, 0
+	}
+	if wait = r.take(&got.rate, now, 1); wait == 0 {
+		got.acts++
+		a.put(key, got, now)
+	}
+	return false, wait
+}
+
+// end takes an action off an account.
+func (a *accounts[K]) end(key K) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	got := a.open[key]
+	got.acts--
 	a.open[key] = got
 }
 
@@ -70,7 +96,7 @@ func (a *accounts[K]) put(key K, got account, now time.Time) {
 		return
 	}
 	for k, old := range a.open {
-		if old.held <= 0 && old.rate.full(now) {
+		if old.held == 0 && old.acts == 0 && old.rate.full(now) {
 			delete(a.open, k)
 		}
 	}

@@ -103,6 +103,12 @@ func (l *loop) act(slot uint32, c *conn, r wire.Request) {
 	case l.node.acting.n.Load() >= actingMost:
 		refuse(wire.Unavailable, "this node has as many actions under way as it may; ask again in a moment or elsewhere")
 	default:
+		if e := l.node.door.beginAction(s.Subject, l.now); e != nil {
+			l.node.metrics.actions[string(e.Code)].Inc()
+			l.fail(slot, c, r.ID, e)
+			l.record(c, r.ID, asked, e.Code)
+			return
+		}
 		l.pass(slot, c, r.ID, asked)
 	}
 }
@@ -116,8 +122,9 @@ func (l *loop) pass(slot uint32, c *conn, id uint64, asked wire.Action) {
 	a := &act{asked: asked, due: 1}
 	s.acts.byID[id] = a
 	s.acts.running++
-	r := ref{slot, c.gen}
+	r, sub := ref{slot, c.gen}, s.Subject
 	l.send(l.action(c, id, asked), func(result bus.ActionResult, err error) {
+		l.node.door.endAction(sub)
 		l.node.metrics.actions[outcome(result, err)].Inc()
 		l.post(func(l *loop) {
 			if c := l.conns.find(r); c != nil && c.state == serving {

@@ -68,6 +68,7 @@ type Limits struct {
 	// Of all clients, and of one address: an IPv6 /64 counts as one, loopback and trusted proxies are not limited.
 	Connections           int // open at once; default 100,000
 	ConnectionsPerAddress int // open at once; default 20,000
+	ConnectionsPerUser    int // open at once with tokens of the same sub; default 1,000
 	HandshakesPerSecond   int // new connections, and as many at once; default 10,000
 	HandshakesPerAddress  int // a second, new connections and HTTP requests for topics, and ten times as many at once; default 1,000
 	EventStreams          int // streams of server-sent events open at once; default 1,000
@@ -83,6 +84,8 @@ type Limits struct {
 	Replay              int // messages that one subscribe brings back from the stream, over all of its patterns; default 10,000
 	PingsPerSecond      int // pings, and other frames that say nothing; default 10
 	RefreshesPerSecond  int // tokens sent anew; default 1
+	ActionsPerUser      int // of a user, that run at once; default 32
+	ActionsPerSecond    int // of a user; default 5
 	BadRequests         int // within a minute, before a connection is closed; default 10
 
 	// What a loop keeps for slow and returning clients.
@@ -109,6 +112,7 @@ func (c Config) withDefaults() Config {
 	def(&c.SendBuffer, 128<<10)
 	def(&c.Limits.Connections, 100_000)
 	def(&c.Limits.ConnectionsPerAddress, 20_000)
+	def(&c.Limits.ConnectionsPerUser, 1000)
 	def(&c.Limits.HandshakesPerSecond, 10_000)
 	def(&c.Limits.HandshakesPerAddress, 1000)
 	def(&c.Limits.EventStreams, 1000)
@@ -121,6 +125,8 @@ func (c Config) withDefaults() Config {
 	def(&c.Limits.Replay, 10_000)
 	def(&c.Limits.PingsPerSecond, 10)
 	def(&c.Limits.RefreshesPerSecond, 1)
+	def(&c.Limits.ActionsPerUser, 32)
+	def(&c.Limits.ActionsPerSecond, 5)
 	def(&c.Limits.BadRequests, 10)
 	def(&c.Limits.Recent, 256)
 	def(&c.Limits.RecentBytes, 64<<20)
@@ -199,6 +205,9 @@ func (c Config) Validate() error {
 		{"SendBuffer", c.SendBuffer, 4 << 10, 64 << 20},
 		{"Limits.Connections", c.Limits.Connections, 1, 1 << 24},
 		{"Limits.ConnectionsPerAddress", c.Limits.ConnectionsPerAddress, 1, 1 << 24},
+		{"Limits.ConnectionsPerUser", c.Limits.ConnectionsPerUser, 1, 1 << 24},
+		{"Limits.ActionsPerUser", c.Limits.ActionsPerUser, 1, 1 << 20},
+		{"Limits.ActionsPerSecond", c.Limits.ActionsPerSecond, 1, rateMax},
 		{"Limits.HandshakesPerSecond", c.Limits.HandshakesPerSecond, 1, rateMax},
 		{"Limits.HandshakesPerAddress", c.Limits.HandshakesPerAddress, 1, rateMax},
 		{"Limits.EventStreams", c.Limits.EventStreams, 1, 1 << 24},

@@ -23,6 +23,8 @@ type door struct {
 	perAddress rate
 
 	addresses accounts[netip.Addr]
+	users     accounts[string] // by the sub of their tokens
+	acts      rate
 
 	mu  sync.Mutex
 	all bucket // of handshakes
@@ -31,7 +33,8 @@ type door struct {
 func newDoor(limits *Limits, proxies proxies, m *metrics) *door {
 	return &door{limits: limits, proxies: proxies, metrics: m,
 		handshakes: perSecond(limits.HandshakesPerSecond, time.Second),
-		perAddress: perSecond(limits.HandshakesPerAddress, burst)}
+		perAddress: perSecond(limits.HandshakesPerAddress, burst),
+		acts:       perSecond(limits.ActionsPerSecond, burst)}
 }
 
 // knock is asked for each connection that was accepted. nil: it may go on. What comes by a proxy passes for the proxy here, and has to
@@ -96,6 +99,38 @@ func (d *door) leave(client netip.Addr) {
 		d.addresses.leave(network(client))
 	}
 }
+
+// admitUser counts a connection of a user, unless that has too many. leaveUser takes it off again. Who has no sub is nobody's user.
+func (d *door) admitUser(sub string, now time.Time) *refusal {
+	if sub == "" || d.users.enter(sub, d.limits.ConnectionsPerUser, now) {
+		return nil
+	}
+	d.metrics.limited[limitConnectionsPerUser].Inc()
+	return d.tooMany(placeWait, "too many connections with tokens of this user; close some, or have the operator raise limits.connections_per_user")
+}
+
+func (d *door) leaveUser(sub string) {
+	if sub != "" {
+		d.users.leave(sub)
+	}
+}
+
+// beginAction counts an action of a user that runs until endAction, unless that asks for too many. All that have no sub are one user here.
+func (d *door) beginAction(sub string, now time.Time) *wire.Error {
+	full, wait := d.users.begin(sub, d.limits.ActionsPerUser, d.acts, now)
+	switch {
+	case full:
+		d.metrics.limited[limitActionsPerUser].Inc()
+		return &wire.Error{Code: wire.TooManyRequests, RetryAfter: time.Second,
+			Message: "a user may have " + strconv.Itoa(d.limits.ActionsPerUser) + " actions under way; wait until one has ended"}
+	case wait > 0:
+		d.metrics.limited[limitActions].Inc()
+		return &wire.Error{Code: wire.TooManyRequests, RetryAfter: wholeMS(wait), Message: "too many actions of this user in a short time; ask again in a while"}
+	}
+	return nil
+}
+
+func (d *door) endAction(sub string) { d.users.end(sub) }
 
 func (d *door) exempt(addr netip.Addr) bool {
 	return !addr.IsValid() || addr.IsLoopback() || d.proxies.trust(addr)

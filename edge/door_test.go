@@ -37,7 +37,7 @@ func TestRate_AllowsABurstAndThenItsPace(t *testing.T) {
 
 // The door of an edge with small limits.
 func smallDoor() *door {
-	limits := Limits{ConnectionsPerAddress: 3, HandshakesPerAddress: 10, HandshakesPerSecond: 100_000}
+	limits := Limits{ConnectionsPerAddress: 3, HandshakesPerAddress: 10, HandshakesPerSecond: 100_000, ActionsPerSecond: 1}
 	proxies, _ := parseProxies([]string{"10.0.0.0/8"})
 	return newDoor(&limits, proxies, newMetrics(nil))
 }
@@ -74,7 +74,7 @@ func TestDoor_LimitsAnAddress_ButNotThoseOfProxiesAndOfThisMachine(t *testing.T)
 }
 
 func TestDoor_WhoKnocksAllTheTime_TakesNothingFromOthers(t *testing.T) {
-	limits := Limits{ConnectionsPerAddress: 10_000, HandshakesPerAddress: 1, HandshakesPerSecond: 20}
+	limits := Limits{ConnectionsPerAddress: 10_000, HandshakesPerAddress: 1, HandshakesPerSecond: 20, ActionsPerSecond: 1}
 	d, now := newDoor(&limits, nil, newMetrics(nil)), time.Now()
 	greedy, other := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")
 	in := 0

@@ -42,7 +42,7 @@ func (e *Edge) events(w http.ResponseWriter, r *http.Request) {
 		}
 		request.Topics = append(request.Topics, want)
 	}
-	end, refused := e.beginStream(r)
+	end, refused := e.beginStream(r, who.Subject)
 	if refused != nil {
 		refused.to(w)
 		return
@@ -71,7 +71,7 @@ func (e *Edge) events(w http.ResponseWriter, r *http.Request) {
 
 // beginStream finds a place for a stream of events; end gives it back. The connection to the loop counts as one of the edge's, and is
 // counted out by that. A client that came directly was counted when it connected; one that a proxy forwards is now.
-func (e *Edge) beginStream(r *http.Request) (end func(), refused *refusal) {
+func (e *Edge) beginStream(r *http.Request, sub string) (end func(), refused *refusal) {
 	if e.streams.Add(1) > int64(e.cfg.Limits.EventStreams) {
 		e.streams.Add(-1)
 		e.metrics.limited[limitEventStreams].Inc()
@@ -83,21 +83,29 @@ func (e *Edge) beginStream(r *http.Request) (end func(), refused *refusal) {
 	if !direct {
 		refused = e.door.count(client, time.Now())
 	}
-	if refused == nil {
-		if refused = e.hold(); refused != nil && !direct {
-			e.door.leave(client)
-		}
-	}
 	if refused != nil {
 		e.streams.Add(-1)
 		return nil, refused
 	}
-	return func() {
+	left := func() {
 		e.streams.Add(-1)
 		if !direct {
 			e.door.leave(client)
 		}
-	}, nil
+	}
+	if refused = e.door.admitUser(sub, time.Now()); refused != nil {
+		left()
+		return nil, refused
+	}
+	end = func() {
+		left()
+		e.door.leaveUser(sub)
+	}
+	if refused = e.hold(); refused != nil {
+		end()
+		return nil, refused
+	}
+	return end, nil
 }
 
 // eventStream is one stream of events.

@@ -15,6 +15,7 @@ type limit string
 const (
 	limitConnections           limit = "connections"             // open at once, of all clients
 	limitConnectionsPerAddress limit = "connections_per_address" // and of one address
+	limitConnectionsPerUser    limit = "connections_per_user"    // and of one user
 	limitHandshakes            limit = "handshakes_per_second"   // new connections, of all clients
 	limitHandshakesPerAddress  limit = "handshakes_per_address"  // and of one address
 	limitHandshakeTimeout      limit = "handshake_timeout"       // time for the upgrade request
@@ -29,12 +30,14 @@ const (
 	limitReplay                limit = "replay"                  // messages that a subscribe brings back
 	limitPings                 limit = "pings_per_second"        // of a connection
 	limitRefreshes             limit = "refreshes_per_second"    // of a connection
+	limitActionsPerUser        limit = "actions_per_user"        // that run at once
+	limitActions               limit = "actions_per_second"      // of a user
 	limitBadRequests           limit = "bad_requests"            // of a connection within a minute
 )
 
-var limits = []limit{limitConnections, limitConnectionsPerAddress, limitHandshakes, limitHandshakesPerAddress, limitHandshakeTimeout,
+var limits = []limit{limitConnections, limitConnectionsPerAddress, limitConnectionsPerUser, limitHandshakes, limitHandshakesPerAddress, limitHandshakeTimeout,
 	limitHeaderBytes, limitHeaders, limitEventStreams, limitMessages, limitMessageBytes, limitSubscribes, limitSubscriptions,
-	limitPatternLiterals, limitReplay, limitPings, limitRefreshes, limitBadRequests}
+	limitPatternLiterals, limitReplay, limitPings, limitRefreshes, limitActionsPerUser, limitActions, limitBadRequests}
 
 // burst is how much of a rate may come at once after a quiet time: what ten seconds allow.
 const burst = 10 * time.Second
@@ -89,7 +92,7 @@ func (l *loop) over(slot uint32, c *conn, which limit, n int, id uint64) bool {
 	}
 	l.node.metrics.limited[which].Inc()
 	if what != "" {
-		l.fail(slot, c, id, &wire.Error{Code: wire.TooManyRequests, RetryAfter: (wait + time.Millisecond - 1).Truncate(time.Millisecond),
+		l.fail(slot, c, id, &wire.Error{Code: wire.TooManyRequests, RetryAfter: wholeMS(wait),
 			Message: "too many " + what + " in a short time; this one was not looked at, send it again in a while"})
 	}
 	if l.now.Sub(s.since) > faultWindow {
@@ -99,6 +102,11 @@ func (l *loop) over(slot uint32, c *conn, which limit, n int, id uint64) bool {
 		l.giveUpOn(slot, c, wire.CloseTooManyRequests, "too many requests")
 	}
 	return true
+}
+
+// wholeMS rounds a time up to what retry_after_ms can say: who comes a moment early is refused again.
+func wholeMS(d time.Duration) time.Duration {
+	return (d + time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
 // forgive forgets what a connection has spent once it has all of it again.

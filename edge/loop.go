@@ -420,6 +420,9 @@ func (l *loop) drop(slot uint32, c *conn, code wire.CloseCode) {
 		l.node.hub.deflating.Add(-1)
 	}
 	c.sock.Close()
+	if c.session != nil && c.session.counted {
+		l.node.door.leaveUser(c.session.Subject)
+	}
 	if c.turned {
 		l.node.turning.Add(-1)
 	} else {

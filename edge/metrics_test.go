@@ -73,9 +73,9 @@ func TestMetrics_OfClosedLists_ExistFromTheStart(t *testing.T) {
 		{"tidings_edge_gaps_total", "reason", texts(wire.GapReasons, func(r wire.GapReason) string { return string(r) })},
 		{"tidings_edge_actions_total", "outcome", append(texts(wire.Codes, func(c wire.Code) string { return string(c) }), "ok", "unchanged")},
 		{"tidings_edge_tokens_total", "result", []string{"ok", "missing", "invalid", "expired", "unavailable"}},
-		{"tidings_edge_limited_total", "limit", []string{"connections", "connections_per_address", "handshakes_per_second",
+		{"tidings_edge_limited_total", "limit", []string{"connections", "connections_per_address", "connections_per_user", "handshakes_per_second",
 			"handshakes_per_address", "handshake_timeout", "header_bytes", "headers", "event_streams", "messages_per_second", "message_bytes",
-			"subscribes_per_second", "subscriptions", "pattern_literals", "replay", "pings_per_second", "refreshes_per_second", "bad_requests"}},
+			"subscribes_per_second", "subscriptions", "pattern_literals", "replay", "pings_per_second", "refreshes_per_second", "actions_per_user", "actions_per_second", "bad_requests"}},
 		{"tidings_edge_handshakes_total", "result", []string{"ok", "bad", "origin", "unauthorized", "no_keys", "limited", "full", "draining", "timeout", "aborted", "http"}},
 	} {
 		got := n.labels(list.name, list.label)

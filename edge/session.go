@@ -14,9 +14,11 @@ import (
 // loop. The connections of an open edge share one, which nobody changes.
 type session struct {
 	*auth.Session
-	name  string // of the connection, as `connected` has it; empty where nobody may act
-	token string // for the publishers of its actions, which verify it themselves; empty where nobody may act
-	acts  acts
+
+	counted bool   // among the connections of its user
+	name    string // of the connection, as `connected` has it; empty where nobody may act
+	token   string // for the publishers of its actions, which verify it themselves; empty where nobody may act
+	acts    acts
 
 	warn   time.Time // when its client is told that the token expires, by the wall clock; zero: it was, or never
 	looked time.Time // when that, and the token's end, is looked at next; zero: never

@@ -190,7 +190,11 @@ func (l *loop) identify(slot uint32, c *conn, head []byte) {
 		case l.draining:
 			l.refuse(slot, c, refusalDraining)
 		default:
-			c.session = &session{Session: s}
+			if r := l.node.door.admitUser(s.Subject, l.now); r != nil {
+				l.refuse(slot, c, *r)
+				return
+			}
+			c.session = &session{Session: s, counted: true}
 			if l.node.cfg.Actor != nil {
 				c.session.token = token
 			}

@@ -82,6 +82,9 @@ func edgeConfig(config configs.Serving, conn *bus.Conn, logger *slog.Logger, reg
 		Limits: edge.Limits{
 			Connections:           config.Limits.Connections,
 			ConnectionsPerAddress: config.Limits.ConnectionsPerAddress,
+			ConnectionsPerUser:    config.Limits.ConnectionsPerUser,
+			ActionsPerUser:        config.Limits.ActionsPerUser,
+			ActionsPerSecond:      config.Limits.ActionsPerSecond,
 			HandshakesPerSecond:   config.Limits.HandshakesPerSecond,
 			HandshakesPerAddress:  config.Limits.HandshakesPerAddress,
 			EventStreams:          config.Limits.EventStreams,

@@ -1,0 +1,103 @@
+package edge_test
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"tidings/edge"
+	"tidings/edge/wire"
+)
+
+func TestLimit_ConnectionsPerUser(t *testing.T) {
+	i := newIssuer(t)
+	n := newCluster(t).edge(i.takes, func(cfg *edge.Config) { cfg.Limits.ConnectionsPerUser = 2 })
+	as := func(sub, request string) string {
+		token := i.token(grants{sub: sub, subscribe: []string{">"}})
+		return strings.Replace(request, "\r\n\r\n", "\r\nAuthorization: Bearer "+token+"\r\n\r\n", 1)
+	}
+	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: tidings\r\n\r\n"
+	first := n.peerOn(n.tcp())
+	first.send([]byte(as("ada", handshake)))
+	first.switched()
+	stream := n.tcp()
+	fmt.Fprint(stream, as("ada", events))
+	if r, err := http.ReadResponse(bufio.NewReader(stream), nil); err != nil || r.StatusCode != 200 {
+		t.Fatal(r, err)
+	}
+	refused(t, n.open(t, as("ada", handshake)), 429, wire.TooManyRequests)
+	refused(t, n.open(t, as("ada", events)), 429, wire.TooManyRequests)
+	n.expectStruck("connections_per_user", 2)
+	for range 3 { // another user, and those that have no name
+		if r := n.open(t, as("", handshake)); r.StatusCode != 101 {
+			t.Error(r.Status)
+		}
+	}
+	if r := n.open(t, as("bob", handshake)); r.StatusCode != 101 {
+		t.Error(r.Status)
+	}
+	first.conn.Close()
+	eventually(t, "one place is free again", func() bool { return n.open(t, as("ada", handshake)).StatusCode == 101 })
+	stream.Close()
+	eventually(t, "and the other", func() bool { return n.open(t, as("ada", handshake)).StatusCode == 101 })
+}
+
+func TestLimit_ActionsPerUser(t *testing.T) {
+	i := newIssuer(t)
+	c := newCluster(t)
+	h := c.host("web-1")
+	n := c.edge(i.takes, acts, func(cfg *edge.Config) { cfg.Limits.ActionsPerUser = 2 })
+	dial := func(sub string) *client { return n.dial(bearing(i.token(grants{sub: sub, act: []string{"*.>"}}))) }
+	ada, again, bob := dial("ada"), dial("ada"), dial("bob")
+	let := h.hold()
+	ada.act(1, "web-1", "a", "restart")
+	again.act(1, "web-1", "b", "restart")
+	h.has(t, 2)
+	again.act(2, "web-1", "c", "restart") // over whichever connection
+	again.fails(2, wire.TooManyRequests)
+	n.expectStruck("actions_per_user", 1)
+	bob.act(1, "web-1", "d", "restart")
+	eventually(t, "the publisher hears of the refused one too", func() bool {
+		for _, a := range h.all() {
+			if a.Container == "c" && a.Refused == string(wire.TooManyRequests) {
+				return true
+			}
+		}
+		return false
+	})
+	let()
+	for _, one := range []*client{ada, again, bob} {
+		if m := one.next(); m.Type != "ack" {
+			t.Errorf("got %s", m.text)
+		}
+	}
+	again.act(3, "web-1", "c", "restart")
+	if m := again.next(); m.Type != "ack" {
+		t.Errorf("got %s", m.text)
+	}
+}
+
+func TestLimit_ActionsPerSecond(t *testing.T) {
+	i := newIssuer(t)
+	c := newCluster(t)
+	c.host("web-1")
+	n := c.edge(i.takes, acts, func(cfg *edge.Config) { cfg.Limits.ActionsPerSecond = 1 })
+	client := n.dial(bearing(i.token(grants{sub: "ada", act: []string{"*.>"}})))
+	for id := range uint64(10) {
+		client.act(id+1, "web-1", "a", "restart")
+		if m := client.next(); m.Type != "ack" {
+			t.Fatalf("got %s", m.text)
+		}
+	}
+	client.act(11, "web-1", "a", "restart")
+	e := payload[struct {
+		RetryAfterMS int64 `json:"retry_after_ms"`
+	}](t, client.fails(11, wire.TooManyRequests))
+	if wait := time.Duration(e.RetryAfterMS) * time.Millisecond; wait <= 0 || wait > time.Second {
+		t.Errorf("to come again in %v", wait)
+	}
+	n.expectStruck("actions_per_second", 1)
+}
