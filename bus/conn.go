@@ -150,8 +150,8 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close ends all listeners, and the answering of actions without waiting for those that run, sends what is still in the line's buffer, and waits until everything it started has ended.
-// Nothing is published or delivered after it. It may be called twice.
+// Close ends all listeners, and the answering of actions without waiting for those that run, sends what is still in the line's
+// buffer, and waits until everything it started has ended. Nothing is published or delivered after it. It may be called twice.
 func (c *Conn) Close() {
 	c.mu.Lock()
 	was := c.closed
