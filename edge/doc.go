@@ -80,6 +80,7 @@
 //
 // # Promises
 //
+//   - Attackers from outside get no further than their own connection, and what each costs is bounded (hardening_test.go).
 //   - A message that matches several patterns of a connection arrives once (TestOverlappingPatterns_DeliverOnce).
 //   - Per topic messages come in rising seq, `every` topics without a hole (TestPublishedMessages_ArriveOnceInOrder).
 //   - What a subscribe brings joins what is live without a hole (TestSubscribe_JoinsWithoutHole).
