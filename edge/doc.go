@@ -92,7 +92,7 @@
 //     (TestManyWhoResumeNearEachOther_ShareOneRead, BenchmarkResumeOf1000).
 //   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate), part by part however
 //     long it was (TestOutage_LongBacklog_ArrivesWholeAndInOrder); a lost last message is found
-//     (TestLostLastMessage_IsFoundByTheAudit). A stream that was lost is said to be (TestStreamMadeAnew_IsToldAndGoesOn,
+//     (TestLostLastMessage_IsFoundByTheAudit, TestLostLastValue_IsFoundWhereAHoleShowed). A stream that was lost is said to be (TestStreamMadeAnew_IsToldAndGoesOn,
 //     TestStreamInMemory_LostByARestart_IsToldAndGoesOn).
 //   - An edge that stops loses nobody: it is not ready at once, takes in whom load balancers still send, and parts with its
 //     clients one by one (TestDrain_WaitsForLoadBalancersFirst, TestDrain_AsksOneByOne, TestDrain_AsksAndThenCloses). One that
