@@ -172,7 +172,7 @@ func TestAttack_Subjects(t *testing.T) {
 
 // TestAttack_HalfMadeConnections holds thousands of handshakes open that never end, and connects beside them.
 func TestAttack_HalfMadeConnections(t *testing.T) {
-	const many = 4000 // both ends are in this process, whose descriptors are few; an edge alone holds 10,000 as it holds 4,000
+	const many = 4000 // both ends are in this process, whose descriptors are few
 	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.HandshakeTimeout = 5 * time.Second })
 	connect := func() time.Duration {
 		began := time.Now()
