@@ -77,7 +77,7 @@ func (v *Verifier) loadAll() error {
 	if v.cfg.Secret != "" {
 		k, err := newKey("", []byte(v.cfg.Secret), v.cfg.Algorithms)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("Secret: %w", err))
+			faults = append(faults, fmt.Errorf("%s: %w", "Secret", err))
 		}
 		v.fixed = []key{k}
 	}

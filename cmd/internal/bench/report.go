@@ -109,8 +109,8 @@ func (s Standard) hasFloor() bool {
 	if s.Against != "" {
 		return false
 	}
-	s.Scenario = Config{Scenario: s.Scenario}.withDefaults().Scenario
-	return s.Rate > 0 && s.Subscriptions == s.Topics && s.Slow == 0 && !s.Deflate && s.Storm == 0 && s.Churn == 0
+	load := Config{Scenario: s.Scenario}.withDefaults()
+	return load.Rate > 0 && load.Subscriptions == load.Topics && load.Slow == 0 && !load.Deflate && load.Storm == 0 && load.Churn == 0
 }
 
 // measureAlone measures on a NATS and a server that nobody else uses, each a process.
