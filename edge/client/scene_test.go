@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -31,8 +32,16 @@ type scene struct {
 }
 
 func newScene(t testing.TB) *scene {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSceneAt(t, l)
+}
+
+func newSceneAt(t testing.TB, l net.Listener) *scene {
 	s := &scene{t: t, arrived: make(chan *actor, 8), refuse: make(chan http.HandlerFunc, 8)}
-	s.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case refuse := <-s.refuse:
 			refuse(w, r)
@@ -50,6 +59,9 @@ func newScene(t testing.TB) *scene {
 			a.listen()
 		}
 	}))
+	_ = s.server.Listener.Close()
+	s.server.Listener = l
+	s.server.Start()
 	t.Cleanup(s.server.Close)
 	return s
 }
