@@ -21,7 +21,7 @@ const staysAway = (code) => [1000, 1001, 1002, 1003, 1007, 1009].includes(code) 
  * @returns {Function} connects again after the state "away"
  */
 export function follow(url, topics, told, token) {
-  const heard = new Map(); // topic → {seq, timestamp} of its last message
+  const heard = new Map(); // topic → {seq, timestamp}: of its last message, and the latest of all, for NATS' clock may have been set back
   const positions = new Map(); // pattern of `every` topics → {epoch, seq} from which to resume
   let current = null; // the line that serves us
   let next = null; // one that is to take over
@@ -135,7 +135,7 @@ export function follow(url, topics, told, token) {
     const before = heard.get(m.topic);
     if (m.seq) {
       if (before && m.seq <= before.seq && m.timestamp <= before.timestamp) return; // heard over another line
-      heard.set(m.topic, { seq: m.seq, timestamp: m.timestamp });
+      heard.set(m.topic, { seq: m.seq, timestamp: Math.max(m.timestamp, before?.timestamp ?? 0) });
       for (const [pattern, p] of positions) if (pattern.split(".")[0] === m.type) p.seq = Math.max(p.seq, m.seq);
     } else if (line !== current) return;
     told.message(m, Boolean(before && m.prev > before.seq));
