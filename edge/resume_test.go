@@ -295,10 +295,14 @@ func TestManyWhoResumeAtOnce_ShareFewReads(t *testing.T) {
 	for i, client := range clients {
 		client.say(`{"type":"subscribe","id":1,"topics":[%s]}`, since("orders.*", c.epoch(), position+uint64((i*37)%many)))
 	}
-	for i, client := range clients {
+	for _, client := range clients {
 		if a := client.acked(1); a[0].Recovered == nil || !*a[0].Recovered {
 			t.Fatalf("acked with %+v", a)
 		}
+	}
+	// Counted before anybody reads on: those who wait for their turn to be read below fall behind, and are refilled.
+	reads := n.value("tidings_edge_replays_total") - before
+	for i, client := range clients {
 		last := uint64(0) // of orders.b, which began after all this
 		for want := (i*37)%many + 1; want <= missed; {
 			m := client.next()
@@ -312,8 +316,8 @@ func TestManyWhoResumeAtOnce_ShareFewReads(t *testing.T) {
 			}
 		}
 	}
-	if got := n.value("tidings_edge_replays_total") - before; got < 1 || got > many/2 {
-		t.Errorf("%v reads for %d clients", got, many)
+	if reads < 1 || reads > many/2 {
+		t.Errorf("%v reads for %d clients", reads, many)
 	}
 }
 
