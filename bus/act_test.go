@@ -117,6 +117,9 @@ func TestAct_WhatIsWrongIsNotSent(t *testing.T) {
 		"line break":       func(a *bus.Action) { a.Host = "web-1\r\nPUB x 0" },
 		"no container":     func(a *bus.Action) { a.Container = "" },
 		"long container":   func(a *bus.Action) { a.Container = strings.Repeat("c", 256) },
+		"a path":           func(a *bus.Action) { a.Container = "../images/json" },
+		"an option":        func(a *bus.Action) { a.Container = "-f" },
+		"a query":          func(a *bus.Action) { a.Container = "api?force=1" },
 		"no verb":          func(a *bus.Action) { a.Verb = "" },
 		"made-up verb":     func(a *bus.Action) { a.Verb = "exec" },
 		"negative timeout": func(a *bus.Action) { a.Timeout = -1 },
@@ -320,6 +323,7 @@ func TestServe_StrangersRequestsAreRefusedAndCounted(t *testing.T) {
 		"", "null", "[]", `{"key":1}`,
 		`{"key":"k","host":"web-2","container":"api","action":"stop","begin_within_ms":9999}`,
 		`{"key":"k","host":"web-1","container":"api","action":"exec","begin_within_ms":9999}`,
+		`{"key":"k","host":"web-1","container":"../api","action":"stop","begin_within_ms":9999}`,
 		`{"key":"k","host":"web-1","container":"api","action":"stop","begin_within_ms":9999,"timeout_ms":9223372036854775807}`,
 	}
 	for _, r := range requests {

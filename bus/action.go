@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -119,8 +120,8 @@ func (a Action) check() *ActionError {
 		return actionRefusal(CodeBadRequest, "the action's key must have 1 to %d bytes", maxActionKey)
 	case !isToken(a.Host):
 		return actionRefusal(CodeBadRequest, "host is no host token: write the token of its topics, such as web-1")
-	case a.Container == "" || len(a.Container) > maxActionContainer:
-		return actionRefusal(CodeBadRequest, "container must have 1 to %d bytes: write its name, or 12 or more digits of its id", maxActionContainer)
+	case !IsContainer(a.Container):
+		return actionRefusal(CodeBadRequest, "container is neither a name nor the beginning of an id: write letters, digits and _ . - after the first, at most %d", maxActionContainer)
 	case !slices.Contains(Verbs, a.Verb):
 		return actionRefusal(CodeBadRequest, "action is none of %v", Verbs)
 	case a.Timeout < 0 || a.Timeout > maxActionTimeout:
@@ -129,6 +130,20 @@ func (a Action) check() *ActionError {
 		return actionRefusal(CodeBadRequest, "the action was refused with a code that is not known")
 	}
 	return nil
+}
+
+// IsContainer tells whether s may be a container's name, or the beginning of its id: a letter or digit and then letters, digits, _ . and
+// -, which is what engines take for names. So it can be no path, no option, and no word of NATS.
+func IsContainer(s string) bool {
+	if s == "" || len(s) > maxActionContainer || strings.IndexByte("_.-", s[0]) >= 0 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] != '.' && !isTokenByte(s[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // actionOnWire is an Action as NATS carries it. No clock is trusted alone: what is left is said as a span, which counts from the

@@ -260,7 +260,7 @@ func faultOf(a wire.Action) (field, wrong string) {
 	switch {
 	case len(a.Host) > bus.MaxTopicBytes || strings.Trim(a.Host, letters) != "":
 		return "host", "it is no host token: the second part of its topics, such as web-1"
-	case len(a.Container) > 255 || strings.Trim(strings.ToLower(a.Container), letters+".") != "" || strings.HasPrefix(a.Container, "."):
+	case !bus.IsContainer(a.Container):
 		return "container", "it is neither a name nor 12 or more digits of an id"
 	}
 	return "", ""

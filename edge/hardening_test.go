@@ -170,6 +170,57 @@ func TestAttack_Subjects(t *testing.T) {
 	t.Logf("%d attempts refused, NATS saw none of them", tries)
 }
 
+// hostileContainers is what a client may try in place of a container: it would be a path, a query or an option if it got into what
+// an engine is asked for, and another subject if it got into one.
+var hostileContainers = []string{
+	">", "*", ".", "..", "../", "../../images/json", "api/../db", "..%2fdb", "%2e%2e%2fdb", "api%00", "%2e", "/api", "api/", `..\db`,
+	"api?force=1", "?force=1", "api&v=1", "api#x", "api;x", "api json", "api/json?all=1 HTTP/1.1\r\nHost: x\r\n\r\n", "\r\n", "\t", " ", " api", "api\u00a0",
+	"-f", "--all", "_INBOX.x", "_INBOX", "$JS", "$(id)", "`id`", "api\u212a", "\u0130", "\uff0e\uff0e\uff0fdb", "api\u200b", "\ufeffapi", "{}", `"`,
+	"", "*.>", "api.>", "_INBOX_tidings.>!", "$JS.API.STREAM.PURGE.TIDINGS", "api\r\nPUB tidings.pub.metrics.b 2\r\n{}", "api\x00", "ap\u202ei",
+	strings.Repeat("a", 256), strings.Repeat("../", 1000),
+}
+
+// TestAttack_Containers tries to get something else than a container's name to a publisher, which looks up what it is told.
+func TestAttack_Containers(t *testing.T) {
+	i, c := newIssuer(t), newCluster(t)
+	h := c.host("web-1")
+	n := c.edge(i.takes, acts, func(cfg *edge.Config) { cfg.Limits.BadRequests, cfg.Limits.MessagesPerSecond = 10_000, 10_000 })
+	nc := c.line()
+	heard, err := nc.SubscribeSync("tidings.act.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	client := n.dial(bearing(i.token(grants{sub: "eve", subscribe: []string{">"}, act: []string{">"}})))
+	tries := uint64(0)
+	for _, word := range hostileContainers {
+		tries++
+		text, err := json.Marshal(map[string]any{"type": "action", "id": tries, "host": "web-1", "container": word, "action": "kill", "timeout_ms": 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.say("%s", text)
+		p := payload[wire.ErrorPayload](t, client.fails(tries, wire.BadRequest))
+		if !strings.HasPrefix(p.Message, "container: ") || len(word) > 2 && strings.Contains(p.Message, word) {
+			t.Errorf("%q is told %q", word, p.Message)
+		}
+	}
+	client.act(tries+1, "web-1", "api", "restart") // behind them all
+	client.acked(tries + 1)
+	if all := h.all(); len(all) != 1 || all[0].Container != "api" {
+		t.Errorf("the publisher was asked for %+v", all)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := heard.Pending(); err != nil || n != 1 {
+		t.Errorf("NATS saw %d actions, %v", n, err)
+	}
+	t.Logf("%d attempts refused, NATS saw none of them", tries)
+}
+
 // TestAttack_HalfMadeConnections holds thousands of handshakes open that never end, and connects beside them.
 func TestAttack_HalfMadeConnections(t *testing.T) {
 	const many = 4000 // both ends are in this process, whose descriptors are few

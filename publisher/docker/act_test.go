@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,40 @@ func TestFind_ByNameAndByIDAndNotByLess(t *testing.T) {
 	}
 	if target, err := a.source.Find(t.Context(), twin.ID[:12]); err != nil || target.ID != twin.ID {
 		t.Errorf("by its id: %+v, %v", target, err)
+	}
+}
+
+// What is looked for is compared with the engine's list, and no part of what the engine is asked. So it can be no path there, though
+// nobody had looked at it before.
+func TestFind_HostileNamesNeverReachTheEngine(t *testing.T) {
+	engine := dockertest.Shared(t)
+	c := engine.Create(t, dockertest.Spec{Name: "victim"})
+	line := newCable(t, engine.Socket())
+	a := acting{t, follow(t, Config{Host: line.host()})}
+	a.until(t, "the engine", func() bool { return a.source.Runtimes() != nil })
+	hostile := []string{
+		"", "*", ">", ".", "..", "../", "../images/json", "../containers/victim", "victim/../victim", "victim/json", "/victim", "//victim", "victim/",
+		"%2e%2e%2fimages%2fjson", "victim%00", "victim\x00", "victim?force=1", "?force=1", "victim?all=1&x=", "victim#x", "victim json",
+		"victim HTTP/1.1\r\nX: y", "\r\n\r\nDELETE /containers/victim?force=1 HTTP/1.1\r\nHost: x\r\n\r\n", "-f", "--force", "$JS.API.>", "_INBOX.x",
+		"sha256:" + c.ID, c.ID + "/", c.ID + "?force=1", c.ID[:12] + "/../" + c.ID, strings.Repeat("a", 1<<20), strings.Repeat("../", 1000),
+	}
+	for _, wanted := range hostile {
+		if target, err := a.source.Find(t.Context(), wanted); codeOf(err) != bus.CodeNotFound {
+			t.Errorf("%.80q: got %+v, %v", wanted, target, err)
+		}
+	}
+	if _, err := a.do(c.Name, bus.Start); err != nil { // the engine is asked by the whole id alone
+		t.Error(err)
+	}
+	known, started := regexp.MustCompile(`^[A-Z]+ (/v[0-9.]+)?/(_ping|version|info|events|containers/json|containers/[0-9a-f]{64}/[a-z]+)(\?[^ ]*)? HTTP/1\.1\r?$`), false
+	for _, request := range line.requests() {
+		if !known.MatchString(request) {
+			t.Errorf("the engine was asked for %.200q", request)
+		}
+		started = started || strings.Contains(request, c.ID+"/start ")
+	}
+	if !started {
+		t.Errorf("what the engine was asked for was not seen: %d requests", len(line.requests()))
 	}
 }
 

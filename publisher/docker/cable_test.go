@@ -1,15 +1,17 @@
 package docker
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"testing"
 )
 
-// cable leads to an engine's socket, byte for byte, and can be cut.
+// cable leads to an engine's socket, byte for byte, can be listened to, and can be cut.
 type cable struct {
 	t    testing.TB
 	end  string // the engine's socket
@@ -19,7 +21,24 @@ type cable struct {
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
 	strands  map[net.Conn]struct{}
+	said     bytes.Buffer // to the engine
 }
+
+// Write takes what is said to the engine.
+func (c *cable) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said.Write(b)
+}
+
+// requests are the first lines of what the engine was asked for so far.
+func (c *cable) requests() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return requestLine.FindAllString(c.said.String(), -1)
+}
+
+var requestLine = regexp.MustCompile(`(?m)^[A-Z]+ .* HTTP/1\.1\r?$`)
 
 func newCable(t testing.TB, end string) *cable {
 	dir, err := os.MkdirTemp("", "cable") // t.TempDir is too long for a socket
@@ -64,11 +83,11 @@ func (c *cable) mend() {
 				far.Close()
 			}
 			c.mu.Unlock()
-			for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+			for to, from := range map[net.Conn]io.Reader{far: io.TeeReader(near, c), near: far} {
 				c.running.Go(func() {
-					_, _ = io.Copy(way[0], way[1])
-					way[0].Close()
-					way[1].Close()
+					_, _ = io.Copy(to, from)
+					near.Close()
+					far.Close()
 				})
 			}
 		}
