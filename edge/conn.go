@@ -40,7 +40,7 @@ type conn struct {
 	lag     *lag     // what its socket could not take
 	pace    *pace    // interval_ms of some of its subs
 	faults  *faults  // bad requests of late
-	spent   *spent   // its rates, of late
+	spent   *spent   // its rates, of late; in the loop's list too
 }
 
 type connState uint8
@@ -56,13 +56,12 @@ const (
 
 // sub is one pattern that a connection subscribed to.
 type sub struct {
-	feed     *feed
-	from     uint64 // it is owed the `every` messages after this place
-	live     uint64 // and all messages after this one as they come
-	place    uint32 // its own in feed.subs
-	interval uint16 // between two values of a latest topic, ms; 0: as they come
-	last     uint16 // it was given so many of each topic up to where it is live
-	values   bool   // it was given the retained values
+	feed   *feed
+	from   uint64 // it is owed the `every` messages after this place
+	live   uint64 // and all messages after this one as they come
+	place  uint32 // its own in feed.subs
+	last   uint16 // it was given so many of each topic up to where it is live
+	values bool   // it was given the retained values
 }
 
 // input is what has come in and is not complete.

@@ -160,6 +160,9 @@ func (l *loop) leave(c *conn, i int) {
 	}
 	l.idleIfUnused(f)
 	c.subs = slices.Delete(c.subs, i, i+1)
+	if c.pace != nil {
+		delete(c.pace.intervals, f)
+	}
 	if c.lag != nil {
 		c.lag.cursors = slices.Delete(c.lag.cursors, i, i+1)
 		maps.DeleteFunc(c.lag.stale, func(v *view, _ uint64) bool { return !c.matches(v.topic.name) })

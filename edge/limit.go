@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tidings/bus"
@@ -73,6 +74,7 @@ const insistence = 100
 func (l *loop) over(slot uint32, c *conn, which limit, n int, id uint64) bool {
 	if c.spent == nil {
 		c.spent = &spent{since: l.now}
+		l.spenders = append(l.spenders, ref{slot, c.gen})
 	}
 	s, r := c.spent, &l.node.rates
 	var wait time.Duration
@@ -109,11 +111,22 @@ func wholeMS(d time.Duration) time.Duration {
 	return (d + time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
-// forgive forgets what a connection has spent once it has all of it again.
-func (l *loop) forgive(c *conn) {
-	if s := c.spent; s != nil && max(s.messages, s.subscribes, s.pings, s.refreshes).full(l.now) &&
-		(s.refused == 0 || l.now.Sub(s.since) > faultWindow) {
+// forgive forgets what connections have spent that have all of it again.
+func (l *loop) forgive() {
+	l.spenders = slices.DeleteFunc(l.spenders, func(r ref) bool {
+		c := l.conns.find(r)
+		if c == nil {
+			return true
+		}
+		s := c.spent
+		if !max(s.messages, s.subscribes, s.pings, s.refreshes).full(l.now) || (s.refused > 0 && l.now.Sub(s.since) <= faultWindow) {
+			return false
+		}
 		c.spent = nil
+		return true
+	})
+	if len(l.spenders) == 0 { // of those who came all at once
+		l.spenders = nil
 	}
 }
 

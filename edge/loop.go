@@ -36,6 +36,7 @@ type loop struct {
 	views       map[*topic]*view
 	idle        []*feed // without subscribers, to be swept
 	waiting     []ref   // connections that said more than a turn looks at
+	spenders    []ref   // connections with rates that they have used of late
 	share       int     // what is left of a turn's share of the connection at hand
 	recentBytes int
 	timers      wheel
@@ -119,6 +120,7 @@ func (l *loop) run() error {
 		if l.now.Sub(l.swept) >= time.Second || len(l.idle) > idleMax {
 			l.swept = l.now
 			l.sweep()
+			l.forgive()
 		}
 		l.flush()
 		took := time.Since(start)
@@ -142,7 +144,7 @@ func (l *loop) wakeAt() time.Time {
 	if l.gather.on(l.now) {
 		earlier(l.gather.until)
 	}
-	if len(l.idle) > 0 {
+	if len(l.idle) > 0 || len(l.spenders) > 0 {
 		earlier(l.swept.Add(time.Second))
 	}
 	if len(l.waiting) > 0 {
@@ -281,7 +283,6 @@ func (l *loop) heartbeat(slot uint32, c *conn) {
 		return
 	}
 	l.beat(slot, c, l.node.cfg.Heartbeat)
-	l.forgive(c)
 	if c.lag != nil {
 		return // its socket takes nothing, which slow_timeout watches
 	}

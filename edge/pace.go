@@ -4,14 +4,23 @@ import "time"
 
 // pace is what a connection needs to remember that asked for some latest topics no more often than its interval.
 type pace struct {
-	topics map[*view]*paced
-	timed  bool // a timer is set for the next value that waits
+	intervals map[*feed]time.Duration // of the subscriptions that asked for one
+	topics    map[*view]*paced
+	timed     bool // a timer is set for the next value that waits
 }
 
 // paced is one topic of a pace.
 type paced struct {
 	next time.Time // before then, nothing is sent
 	due  bool      // a value came meanwhile
+}
+
+// slowDown has the values of a feed come to a connection no more often than an interval.
+func (c *conn) slowDown(f *feed, interval time.Duration) {
+	if c.pace == nil {
+		c.pace = &pace{intervals: map[*feed]time.Duration{}, topics: map[*view]*paced{}}
+	}
+	c.pace.intervals[f] = interval
 }
 
 // interval is how far apart a connection wants two values of a topic: the shortest of all subscriptions that match. 0: as
@@ -23,10 +32,11 @@ func (c *conn) interval(v *view) time.Duration {
 		if !s.feed.pattern.Matches(v.topic.name) {
 			continue
 		}
-		if s.interval == 0 {
+		d := c.pace.intervals[s.feed]
+		if d == 0 {
 			return 0
 		}
-		if d := time.Duration(s.interval) * time.Millisecond; shortest == 0 || d < shortest {
+		if shortest == 0 || d < shortest {
 			shortest = d
 		}
 	}
@@ -124,15 +134,10 @@ func (l *loop) oweValue(slot uint32, c *conn, v *view) {
 
 // repace keeps a connection's pace in step with its subscriptions.
 func (l *loop) repace(slot uint32, c *conn) {
-	wanted := false
-	for i := range c.subs {
-		wanted = wanted || c.subs[i].interval != 0
-	}
 	switch {
-	case !wanted:
-		c.pace = nil
 	case c.pace == nil:
-		c.pace = &pace{topics: map[*view]*paced{}}
+	case len(c.pace.intervals) == 0:
+		c.pace = nil
 	default:
 		for v, p := range c.pace.topics {
 			if c.interval(v) != 0 {

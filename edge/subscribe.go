@@ -273,7 +273,7 @@ func (l *loop) bring(slot uint32, c *conn, frames []*frame) {
 }
 
 func (l *loop) subscribed(c *conn, slot uint32, w *want, at uint64, recovered bool) {
-	s := sub{feed: w.feed, from: at, live: at, interval: uint16(w.Interval / time.Millisecond), values: w.Snapshot || w.Since != nil}
+	s := sub{feed: w.feed, from: at, live: at, values: w.Snapshot || w.Since != nil}
 	switch {
 	case recovered:
 		s.from = min(at, w.Since.Seq)
@@ -281,6 +281,9 @@ func (l *loop) subscribed(c *conn, slot uint32, w *want, at uint64, recovered bo
 		s.last = uint16(w.Last)
 	}
 	l.join(slot, c, s)
+	if w.Interval > 0 {
+		c.slowDown(w.feed, w.Interval)
+	}
 	if c.lag != nil {
 		c.lag.cursors = append(c.lag.cursors, w.feed.seq)
 	}

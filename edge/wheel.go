@@ -13,8 +13,8 @@ const span = 1024
 type timer struct {
 	slot uint32
 	gen  uint32
+	at   uint32 // in ticks, of which there are enough for six years
 	kind timerKind
-	at   int64 // in ticks
 }
 
 type timerKind uint8
@@ -45,13 +45,13 @@ func (w *wheel) ticks(t time.Time) int64 { return int64(t.Sub(w.start) / tick) }
 
 // add sets a timer for t, rounded up to the next tick.
 func (w *wheel) add(t time.Time, tm timer) {
-	tm.at = max(w.ticks(t)+1, w.now+1)
+	tm.at = uint32(max(w.ticks(t)+1, w.now+1))
 	w.put(tm)
 	w.pending++
 }
 
 func (w *wheel) put(tm timer) {
-	at := min(tm.at, w.now+span-1)
+	at := min(int64(tm.at), w.now+span-1)
 	b := &w.buckets[at%span]
 	*b = append(*b, tm)
 }
@@ -83,7 +83,7 @@ func (w *wheel) advance(t time.Time, fire func(timer)) {
 		due := *b
 		*b = w.spare[:0]
 		for _, tm := range due {
-			if tm.at > w.now {
+			if int64(tm.at) > w.now {
 				w.put(tm)
 				continue
 			}
