@@ -194,6 +194,17 @@ func TestLoad_EmptyFileAndEmptySectionsKeepDefaults(t *testing.T) {
 	}
 }
 
+// In a flag's usage pflag takes what stands in back quotes for the name of its value.
+func TestFlags_CommentsGiveValuesNoName(t *testing.T) {
+	flags := pflag.NewFlagSet("tidings", pflag.ContinueOnError)
+	ForTidings.AddFlags(flags)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if name, _ := pflag.UnquoteUsage(f); strings.ContainsAny(name, " -") {
+			t.Errorf("--%s takes a %q", f.Name, name)
+		}
+	})
+}
+
 func TestFlags_BooleansAndUsage(t *testing.T) {
 	flags := pflag.NewFlagSet("edge", pflag.ContinueOnError)
 	ForEdge.AddFlags(flags)

@@ -46,7 +46,7 @@ func (p Program[T]) AddFlags(flags *pflag.FlagSet) {
 			continue
 		}
 		entry := document[f.key]
-		usage := fmt.Sprintf("%s (%s)", entry.summary(), f.environment())
+		usage := fmt.Sprintf("%s (%s)", strings.ReplaceAll(entry.summary(), "`", "'"), f.environment()) // pflag takes what is in ` for the value's name
 		flag := flags.VarPF(&flagValue{text: entry.text(), kind: f.kind()}, f.flag, "", usage)
 		if f.kind() == "bool" {
 			flag.NoOptDefVal = "true" // --flag alone
