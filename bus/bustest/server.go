@@ -26,11 +26,6 @@ type Server struct {
 // Option changes how the server is started.
 type Option func(*embedded.Config)
 
-// WithLogger shows what the server has to say; by default nothing.
-func WithLogger(log *slog.Logger) Option {
-	return func(c *embedded.Config) { c.Logger = log }
-}
-
 // New starts a server.
 func New(t testing.TB, options ...Option) *Server {
 	t.Helper()

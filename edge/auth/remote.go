@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -174,7 +175,7 @@ func (r *remote) missing(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting--
-	return firstOf(late, r.failure)
+	return cmp.Or(late, r.failure)
 }
 
 var (
@@ -182,19 +183,12 @@ var (
 	errCrowded    = errors.New("they are still being fetched, and many wait for them")
 )
 
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
 // held is what there is now. The error says why the keys have never been had.
 func (r *remote) held() ([]key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.loaded.IsZero() {
-		return nil, firstOf(r.failure, errNotFetched)
+		return nil, cmp.Or(r.failure, errNotFetched)
 	}
 	return r.keys, nil
 }

@@ -118,15 +118,6 @@ func (c *Container) Stop(t testing.TB) {
 	})
 }
 
-// Restart stops it and starts it again.
-func (c *Container) Restart(t testing.TB) {
-	t.Helper()
-	c.do(t, "restart", func(ctx context.Context) error {
-		_, err := c.engine.client.ContainerRestart(ctx, c.ID, client.ContainerRestartOptions{})
-		return err
-	})
-}
-
 // Kill sends it a signal, such as SIGKILL.
 func (c *Container) Kill(t testing.TB, signal string) {
 	t.Helper()
@@ -172,9 +163,6 @@ func (c *Container) Remove(t testing.TB) {
 
 // Sicken makes its health check fail from now on.
 func (c *Container) Sicken(t testing.TB) { t.Helper(); c.exec(t, "sicken") }
-
-// Heal makes it succeed again.
-func (c *Container) Heal(t testing.TB) { t.Helper(); c.exec(t, "heal") }
 
 func (c *Container) exec(t testing.TB, command string) {
 	t.Helper()

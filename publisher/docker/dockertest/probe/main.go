@@ -7,7 +7,6 @@
 //	probe [run] [-burn N] [-hold BYTES] [-send BYTES] [-write BYTES] [-sick-after D] [-exit CODE -after D] [-linger D]
 //	probe health      ends with 1 while the container is sick, else with 0: the image's HEALTHCHECK
 //	probe sicken      makes the container sick
-//	probe heal        makes it healthy again
 package main
 
 import (
@@ -37,8 +36,6 @@ func main() {
 		}
 	case "sicken":
 		must(os.WriteFile(sickness, nil, 0o600))
-	case "heal":
-		must(os.Remove(sickness))
 	default:
 		must(fmt.Errorf("unknown command %q", command))
 	}
