@@ -5,8 +5,6 @@ import (
 	"compress/flate"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -31,6 +29,7 @@ import (
 //   - pages of other sites, behind proxies too: origin_test.go, TestTokens_OverHTTP
 //   - floods of requests, subscribes, pings, refreshes, bad requests: limit_test.go; of several, beside others:
 //     TestFlood_OfSome_LeavesOthersTheirLatency
+//   - half-made connections by the thousand: TestAttack_HalfMadeConnections
 //   - frames that are none, too big, or of too many fragments: frames_test.go, fuzz_test.go
 
 // TestAttack_ForgedTokens shows tokens that are signed by nobody, by the wrong one, or for another time.
@@ -219,43 +218,6 @@ func TestAttack_Containers(t *testing.T) {
 		t.Errorf("NATS saw %d actions, %v", n, err)
 	}
 	t.Logf("%d attempts refused, NATS saw none of them", tries)
-}
-
-// TestAttack_HalfMadeConnections holds thousands of handshakes open that never end, and connects beside them.
-func TestAttack_HalfMadeConnections(t *testing.T) {
-	const many = 4000 // both ends are in this process, whose descriptors are few
-	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.HandshakeTimeout = 5 * time.Second })
-	connect := func() time.Duration {
-		began := time.Now()
-		n.dial().conn.CloseNow()
-		return time.Since(began)
-	}
-	alone := connect()
-	before := heap()
-	half := make([]net.Conn, many)
-	began := time.Now()
-	for i := range half {
-		half[i] = n.tcp()
-		if _, err := half[i].Write([]byte(handshake[:len(handshake)-3-i%20])); err != nil {
-			t.Fatal(err)
-		}
-	}
-	took := time.Since(began)
-	beside := connect()
-	cost := (int(heap()) - int(before)) / many
-	for _, conn := range half {
-		if answer, err := io.ReadAll(conn); err != nil || !strings.Contains(string(answer), " 408 ") {
-			t.Fatalf("one was not sent away: %q, %v", answer, err)
-		}
-	}
-	t.Logf("%d half-made connections within %v hold %d bytes each, both ends together; another client connects in %v, without them in %v; all closed after %v",
-		many, took, cost, beside, alone, time.Since(began))
-	if beside > 2*time.Second {
-		t.Errorf("another client waited for %v", beside)
-	}
-	if cost > 16<<10 {
-		t.Errorf("each holds %d bytes", cost)
-	}
 }
 
 // TestAttack_FramesThatTrickle sends a frame so slowly that it never ends. It can answer no ping meanwhile.
