@@ -89,7 +89,7 @@
 //     (TestSlowClient_EachTopicHasItsTurn).
 //   - A position is good on any edge (TestResume_OnAnotherEdge_MissesNothing), and what is gone is said
 //     (TestResume_OfWhatExpired_IsToldAsAGap). Many who come back at once cost NATS a read or two
-//     (TestManyWhoResumeNearEachOther_ShareOneRead, BenchmarkResumeOf1000).
+//     (TestThousandWhoResumeTheSame_CostOneRead, TestManyWhoResumeNearEachOther_ShareOneRead, BenchmarkResumeOf1000).
 //   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate), part by part however
 //     long it was (TestOutage_LongBacklog_ArrivesWholeAndInOrder); a lost last message is found
 //     (TestLostLastMessage_IsFoundByTheAudit, TestLostLastValue_IsFoundWhereAHoleShowed). A stream that was lost is said to be (TestStreamMadeAnew_IsToldAndGoesOn,
