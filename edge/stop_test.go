@@ -236,7 +236,7 @@ func TestIdleConnections_NeedNoGoroutine(t *testing.T) {
 		t.Skip("only where descriptors are watched directly")
 	}
 	c := newCluster(t)
-	n := c.edge(beating(100 * time.Millisecond))
+	n := c.edge()
 	first := n.peer(0) // whatever is started once is there after this one
 	first.subscribe(1, "orders.*")
 	before := runtime.NumGoroutine()

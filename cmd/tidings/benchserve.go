@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -69,6 +70,7 @@ func serveEdgeCommand() *cobra.Command {
 		return errors.Join(serve.Check(config.Serving), verify.Check(config.Tokens), daemon.CheckBus(config.NATS, config.Stream))
 	}
 	daemon.Configured(cmd, configs.ForEdge, check, func(cmd *cobra.Command, config configs.Edge) error {
+		config.DrainWait, config.DrainWindow = 0, time.Millisecond // there is no load balancer to notice, and no other edge to go to
 		logger, registry := daemon.NewLogger(cmd.ErrOrStderr(), config.Log), daemon.NewRegistry()
 		conn, err := bus.Connect(cmd.Context(), daemon.Bus(config.NATS, config.Stream, "edge", logger, registry))
 		if err != nil {
