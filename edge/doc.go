@@ -104,6 +104,7 @@
 //     (TestFlood_OneTurnLooksAtABoundedPartOfIt, TestFlood_OfSome_LeavesOthersTheirLatency).
 //   - A new certificate is taken without losing a connection, one that does not work is not (TestTLS_TakesANewCertificate_AndKeepsConnections),
 //     and handshakes that never end hold nobody up (TestTLS_HandshakesThatNeverEnd_TimeOut).
+//   - Whoever begins a request over HTTP and does not end it, or does not take the answer, does not stay (TestWeb_HasItsEndOfPatience).
 //   - A PROXY header counts from those who are trusted with it, and from them it has to be there (TestProxyProtocol_*, FuzzProxyHeader).
 //   - A page of another site is not let in, also behind a proxy (TestOrigins_*, FuzzOrigins), and nobody but a trusted proxy says who
 //     a client is (TestProxies_*, FuzzForwarded).

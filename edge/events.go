@@ -118,7 +118,7 @@ type eventStream struct {
 	buf   bytes.Buffer
 }
 
-// writeWait is how long a reader of events may take to take some.
+// writeWait is how long a reader of events may take to take some, and that of any other answer to take it all.
 const writeWait = 30 * time.Second
 
 // open connects and subscribes.

@@ -26,12 +26,26 @@ func newWeb(addr net.Addr, h http.Handler, log *slog.Logger) *web {
 		conns: make(chan net.Conn),
 		done:  make(chan struct{}),
 		server: &http.Server{
-			Handler:           h,
+			Handler:           bodyless(h),
 			ReadHeaderTimeout: 10 * time.Second,
+			WriteTimeout:      writeWait, // streams of events set their own for each write
 			IdleTimeout:       30 * time.Second,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}
+}
+
+// bodyWait is how long the body of a request may take, which nobody here reads.
+const bodyWait = 5 * time.Second
+
+// bodyless serves requests that need no body. net/http reads one all the same before it answers, and would wait for it for ever.
+func bodyless(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != http.NoBody {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWait)) // fails only for a connection that is over
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (w *web) run() error {
