@@ -16,9 +16,15 @@ type accounts[K comparable] struct {
 
 // account is what is remembered of one.
 type account struct {
-	held int    // connections that are open
-	acts int    // actions that run
-	rate bucket // of its handshakes, or actions
+	held    int    // connections that are open
+	acts    int    // actions that run
+	rate    bucket // of its handshakes, or actions
+	refused bucket // of its actions that were refused, and are to be recorded
+}
+
+// idle reports whether there is nothing to remember.
+func (a account) idle(now time.Time) bool {
+	return a.held == 0 && a.acts == 0 && a.rate.full(now) && a.refused.full(now)
 }
 
 // sweepMin is the number of accounts below which it is not worth looking for those that can go.
@@ -55,7 +61,7 @@ func (a *accounts[K]) leave(key K) {
 	got := a.open[key]
 	got.held--
 	a.open[key] = got
-	if got.held == 0 && got.acts == 0 && got.rate == 0 {
+	if got == (account{}) {
 		delete(a.open, key)
 	}
 }
@@ -85,6 +91,18 @@ func (a *accounts[K]) end(key K) {
 	a.open[key] = got
 }
 
+// refuse takes one out of an account's bucket of refused actions; false: it is empty.
+func (a *accounts[K]) refuse(key K, r rate, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	got := a.open[key]
+	if r.take(&got.refused, now, 1) > 0 {
+		return false
+	}
+	a.put(key, got, now)
+	return true
+}
+
 // put remembers an account. When there are twice as many as there were after the last look, those without a connection and with a
 // full bucket go.
 func (a *accounts[K]) put(key K, got account, now time.Time) {
@@ -96,7 +114,7 @@ func (a *accounts[K]) put(key K, got account, now time.Time) {
 		return
 	}
 	for k, old := range a.open {
-		if old.held == 0 && old.acts == 0 && old.rate.full(now) {
+		if old.idle(now) {
 			delete(a.open, k)
 		}
 	}

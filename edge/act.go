@@ -134,10 +134,11 @@ func (l *loop) pass(slot uint32, c *conn, id uint64, asked wire.Action) {
 	})
 }
 
-// record has the host's publisher record an action that was refused here. Nobody waits for that, and where there is no room it
-// counts alone.
+// record has the host's publisher record an action that was refused here. Nobody waits for that. What is too much of one user's, or
+// would take more than half of the room that there is for actions, is counted alone.
 func (l *loop) record(c *conn, id uint64, asked wire.Action, code wire.Code) {
-	if l.node.acting.n.Load() >= actingMost {
+	if l.node.acting.n.Load() >= actingMost/2 || !l.node.door.mayRecord(c.session.Subject, l.now) {
+		l.node.metrics.unrecorded.Inc()
 		return
 	}
 	action := l.action(c, id, asked)

@@ -132,6 +132,10 @@ func (d *door) beginAction(sub string, now time.Time) *wire.Error {
 
 func (d *door) endAction(sub string) { d.users.end(sub) }
 
+// mayRecord says whether one more refused action of a user is to be recorded. There are as many as it may have done: who has no grant at
+// all could otherwise fill a host's record, push out of it what others did, and keep its publisher busy.
+func (d *door) mayRecord(sub string, now time.Time) bool { return d.users.refuse(sub, d.acts, now) }
+
 func (d *door) exempt(addr netip.Addr) bool {
 	return !addr.IsValid() || addr.IsLoopback() || d.proxies.trust(addr)
 }

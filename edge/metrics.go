@@ -54,6 +54,7 @@ type metrics struct {
 	tokens        map[judgement]prometheus.Counter
 	acting        prometheus.Gauge
 	actions       map[string]prometheus.Counter
+	unrecorded    prometheus.Counter
 
 	messages      prometheus.Counter
 	bytesFromNATS prometheus.Counter
@@ -133,6 +134,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		certificate:   gauge("certificate_expiry_timestamp_seconds", "When the TLS certificate expires, Unix time; +Inf: there is none."),
 		topics:        gauge("topics", "Topics that the edge follows for clients."),
 
+		unrecorded:    counter("actions_unrecorded_total", "Refused actions that no publisher was asked to record: they were too many."),
 		messages:      counter("nats_messages_total", "Live messages taken from NATS."),
 		bytesFromNATS: counter("nats_bytes_total", "Payload bytes of live messages taken from NATS, invalid ones included."),
 		invalid:       counter("invalid_messages_total", "Live messages that were not delivered because their payload is not valid JSON, not UTF-8 or too large."),

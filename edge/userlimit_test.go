@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tidings/bus"
 	"tidings/edge"
 	"tidings/edge/wire"
 )
@@ -98,4 +99,38 @@ func TestLimit_ActionsPerSecond(t *testing.T) {
 		t.Errorf("to come again in %v", wait)
 	}
 	n.expectStruck("actions_per_second", 1)
+}
+
+// Somebody who may do nothing asks for all the more. The record of what others did is not pushed out by that, nor are they kept waiting.
+func TestLimit_RefusedActions(t *testing.T) {
+	i := newIssuer(t)
+	c := newCluster(t)
+	h := c.host("web-1")
+	n := c.edge(i.takes, acts, func(cfg *edge.Config) { cfg.Limits.ActionsPerSecond, cfg.Limits.MessagesPerSecond = 1, 10_000 })
+	const asks = 200
+	began := time.Now()
+	eve := n.dial(bearing(i.token(grants{sub: "eve"})))
+	for id := range uint64(asks) {
+		eve.act(id+1, "web-1", "api", "kill")
+		eve.fails(id+1, wire.Forbidden)
+	}
+	bob := n.dial(bearing(i.token(grants{sub: "bob"})))
+	bob.act(1, "web-1", "api", "stop")
+	bob.fails(1, wire.Forbidden)
+	eventually(t, "each was recorded or counted", func() bool {
+		return float64(len(h.all()))+n.value("tidings_edge_actions_unrecorded_total") == asks+1
+	})
+	recorded := map[bus.Verb]int{}
+	for _, a := range h.all() {
+		if a.Refused != bus.CodeForbidden {
+			t.Errorf("%+v was passed on", a)
+		}
+		recorded[a.Verb]++
+	}
+	if most := 10 + 1 + int(time.Since(began).Seconds()); recorded[bus.Kill] < 10 || recorded[bus.Kill] > most {
+		t.Errorf("%d of eve's are recorded, want 10 to %d", recorded[bus.Kill], most)
+	}
+	if recorded[bus.Stop] != 1 {
+		t.Error("bob's is not recorded")
+	}
 }
