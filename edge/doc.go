@@ -10,13 +10,13 @@
 //
 // # The way of a request
 //
-// A connection is let in or not by what all of them and its address have (door.go, account.go, rate.go). A readable socket is read
-// into the loop's buffer. A new connection says first what it is (upgrade.go), from which page (origin.go) and, behind a proxy, for whom
-// (proxies.go, proxyheader.go): a WebSocket, or anything else, which goes on to net/http (web.go, http.go, events.go). How often a connection may ask
-// for something is in limit.go. Frames are taken apart (read.go), requests
-// answered (request.go, subscribe.go). A pattern that the loop does not hold yet is asked of the hub (feed.go), which subscribes
-// to it at NATS and reads the last message of each of its topics (interest.go); the subscribe waits for
-// that, and nothing else of its connection is looked at meanwhile.
+// A connection is accepted for one of the loops (accept.go), and let in or not by what all of them and its address have (door.go,
+// account.go, rate.go); one that is not is told why (refusal.go). A readable socket is read into the loop's buffer. A new connection
+// (conn.go) says first what it is (upgrade.go), from which page (origin.go) and, behind a proxy, for whom (proxies.go, proxyheader.go):
+// a WebSocket, or anything else, which goes on to net/http (web.go, http.go, events.go). Frames are taken apart (read.go) and inflated
+// (deflate.go), requests answered (request.go, subscribe.go), and not more often than a connection may ask (limit.go). A pattern that
+// the loop does not hold yet is asked of the hub (feed.go), which subscribes to it at NATS and reads the last message of each of its
+// topics (interest.go); the subscribe waits for that, and nothing else of its connection is looked at meanwhile.
 //
 // # Who may do what
 //
@@ -67,7 +67,7 @@
 //
 // # Goroutines
 //
-//   - One for each loop. It owns its connections, feeds, views, timers and buffers.
+//   - One for each loop. It owns its connections, feeds, views, timers (wheel.go) and buffers.
 //   - One for the hub. It owns topics, interests and everything about NATS. Workers do what takes time for it, and
 //     come back through its mail.
 //   - Up to 16 verify tokens, while there are some to verify, and up to 1,024 wait for the outcome of actions.
@@ -99,7 +99,7 @@
 //     joined later fills up (TestOldConnection_IsAskedToMoveOn).
 //   - What clients can make grow, or ask for, is bounded, each bound counts itself, and LIMITS.md says of each what happens
 //     (TestLimit_*, TestLimitsPage_SaysWhatIs, TestPatternsLeftBehind_DoNotAddUp); of an address nothing is kept that is not
-//     needed (TestDoor_ForgetsWhoLeft).
+//     needed (TestDoor_ForgetsWhoLeft), nor of what a connection asked for (TestSpent_*).
 //   - Whatever a client sends, a turn looks at a bounded part of it, so that it does not keep others waiting
 //     (TestFlood_OneTurnLooksAtABoundedPartOfIt, TestFlood_OfSome_LeavesOthersTheirLatency).
 //   - A new certificate is taken without losing a connection, one that does not work is not (TestTLS_TakesANewCertificate_AndKeepsConnections),

@@ -147,11 +147,6 @@ func (d *door) tooMany(wait time.Duration, message string) *refusal {
 	return &refusal{status: http.StatusTooManyRequests, code: wire.TooManyRequests, result: handshakeLimited, headers: retryAfter(wait), message: message}
 }
 
-// retryAfter is the header, in whole seconds (RFC 9110 §10.2.3).
-func retryAfter(wait time.Duration) string {
-	return "Retry-After: " + strconv.Itoa(int((wait+time.Second-1)/time.Second)) + "\r\n"
-}
-
 // network is what is limited together with an address.
 func network(addr netip.Addr) netip.Addr {
 	if addr.Is4() {

@@ -26,17 +26,6 @@ func (e *Edge) handler() http.Handler {
 	return mux
 }
 
-func refuseHTTP(w http.ResponseWriter, code wire.Code, message string) {
-	body := wire.AppendRefusal(nil, code, message)
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	if (code == wire.Unavailable || code == wire.TooManyRequests) && w.Header().Get("Retry-After") == "" {
-		w.Header().Set("Retry-After", "5")
-	}
-	w.WriteHeader(code.Status())
-	_, _ = w.Write(body)
-}
-
 // asked reads who asks for which topics, and whether they may; false: the request has been refused.
 func (e *Edge) asked(w http.ResponseWriter, r *http.Request) (*auth.Session, []bus.Pattern, bool) {
 	client, host := e.proxies.sender(r)

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"net"
 	"time"
+
+	"tidings/edge/poll"
 )
 
 // TLS has an edge speak TLS itself. Where a load balancer in front can, let that: here an idle connection costs some 35 KB, and a
@@ -60,6 +62,20 @@ func (t TLS) validate(fault func(format string, args ...any)) {
 	if t.Reload != 0 && (t.Reload < 10*time.Millisecond || t.Reload > 24*time.Hour) {
 		fault("TLS.Reload: %v is outside 10ms to 24h", t.Reload)
 	}
+}
+
+// secure puts TLS over a listener, and before that what a trusted proxy announces.
+func (e *Edge) secure(l net.Listener) net.Listener {
+	s := &secureListener{Listener: l, config: e.keyring.config()}
+	if e.cfg.ProxyProtocol {
+		s.announce = func(c net.Conn) net.Conn {
+			if e.proxies.trust(poll.FromConn(c).Peer()) {
+				return &announcedConn{Conn: c}
+			}
+			return c
+		}
+	}
+	return s
 }
 
 // secureListener makes TLS of what it accepts. A handshake begins with the first read, which is the connection's own goroutine's, so that

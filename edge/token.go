@@ -91,13 +91,3 @@ func (c *Config) tokenRefusal(err error) refusal {
 	}
 	return refused
 }
-
-// to answers an HTTP request with a refusal.
-func (r refusal) to(w http.ResponseWriter) {
-	for line := range strings.SplitSeq(r.headers, "\r\n") {
-		if name, value, ok := strings.Cut(line, ": "); ok {
-			w.Header().Set(name, value)
-		}
-	}
-	refuseHTTP(w, r.code, r.message)
-}

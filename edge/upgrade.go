@@ -85,18 +85,6 @@ var (
 func (u *upgrader) Read(b []byte) (int, error)  { return u.in.Read(b) }
 func (u *upgrader) Write(b []byte) (int, error) { return u.out.Write(b) }
 
-// refusal is why a client is not let in.
-type refusal struct {
-	status  int
-	code    wire.Code
-	message string
-	headers string
-	result  handshake
-}
-
-var refusalDraining = refusal{status: http.StatusServiceUnavailable, code: wire.Unavailable, result: handshakeDraining,
-	message: "this node is being stopped; connect again and reach another one", headers: "Retry-After: 1\r\n"}
-
 // greet handles the request that begins a connection and returns its length; 0: it is not complete, or the connection is
 // no longer the loop's.
 func (l *loop) greet(slot uint32, c *conn, data []byte) int {
@@ -252,30 +240,6 @@ func (l *loop) welcome(slot uint32, c *conn, response []byte, deflate bool) {
 	// The first heartbeat comes at any time within the period, so that those of clients that came together don't.
 	l.beat(slot, c, cfg.Heartbeat/2+rand.N(cfg.Heartbeat/2))
 	l.plan(slot, c)
-}
-
-// refuse answers with an error and closes.
-func (l *loop) refuse(slot uint32, c *conn, r refusal) {
-	l.node.metrics.handshakes[r.result].Inc()
-	l.finish(c)
-	c.input = nil
-	c.state = failed
-	l.arm(slot, c, c.armed|poll.Readable) // to throw away what it still says
-	l.owe(slot, c, &frame{wire: r.response()})
-	l.timers.add(l.now.Add(closeWait), timer{slot: slot, gen: c.gen, kind: closeTimer})
-}
-
-func (r refusal) response() []byte {
-	body := wire.AppendRefusal(nil, r.code, r.message)
-	b := append([]byte("HTTP/1.1 "), strconv.Itoa(r.status)...)
-	b = append(b, ' ')
-	b = append(b, http.StatusText(r.status)...)
-	b = append(b, "\r\nConnection: close\r\nContent-Type: application/json\r\n"...)
-	b = append(b, r.headers...)
-	b = append(b, "Content-Length: "...)
-	b = strconv.AppendInt(b, int64(len(body)), 10)
-	b = append(b, "\r\n\r\n"...)
-	return append(b, body...)
 }
 
 func (u *upgrader) refusal(err error) refusal {
