@@ -68,10 +68,14 @@ type Limits struct {
 	// Of all clients, and of one address: an IPv6 /64 counts as one, loopback and trusted proxies are not limited.
 	Connections           int // open at once; default 100,000
 	ConnectionsPerAddress int // open at once; default 20,000
-	ConnectionsPerUser    int // open at once with tokens of the same sub; default 1,000
 	HandshakesPerSecond   int // new connections, and as many at once; default 10,000
 	HandshakesPerAddress  int // a second, new connections and HTTP requests for topics, and ten times as many at once; default 1,000
 	EventStreams          int // streams of server-sent events open at once; default 1,000
+
+	// Of one user: of the tokens of one sub, on this edge.
+	ConnectionsPerUser int // open at once; default 1,000
+	ActionsPerUser     int // that run at once; default 32
+	ActionsPerSecond   int // with what ten seconds allow at once; default 5
 
 	// Of one connection. The rates are per second, with what ten seconds allow at once.
 	HeaderBytes         int // of an upgrade request; default 8 KiB
@@ -84,8 +88,6 @@ type Limits struct {
 	Replay              int // messages that one subscribe brings back from the stream, over all of its patterns; default 10,000
 	PingsPerSecond      int // pings, and other frames that say nothing; default 10
 	RefreshesPerSecond  int // tokens sent anew; default 1
-	ActionsPerUser      int // of a user, that run at once; default 32
-	ActionsPerSecond    int // of a user; default 5
 	BadRequests         int // within a minute, before a connection is closed; default 10
 
 	// What a loop keeps for slow and returning clients.
