@@ -33,7 +33,7 @@
 //
 // The audit file is never cut or removed. Rename it to rotate it, best while nothing
 // runs, for intents are looked for in the newest file alone. If it can't be written
-// nothing is done.
+// no action is done, and at the start there is no publisher at all: New opens it.
 //
 // # One publisher per host
 //

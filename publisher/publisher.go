@@ -29,7 +29,7 @@ type Publisher struct {
 	unread atomic.Int32 // sources whose first beat has not ended
 }
 
-// New checks the configuration. Nothing happens before Run.
+// New checks the configuration, and that the audit file can be written, which it makes if it is missing. All else happens in Run.
 func New(c Config) (*Publisher, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("publisher: %w", err)
@@ -41,6 +41,13 @@ func New(c Config) (*Publisher, error) {
 	topic, err := hostTopic(c.Host)
 	if err != nil {
 		return nil, fmt.Errorf("publisher: host: %w", err)
+	}
+	if c.Actions != nil { // Run would find out no sooner than NATS is there and the host's name was won
+		l := &ledger{path: c.Actions.AuditFile}
+		if err := l.open(); err != nil {
+			return nil, fmt.Errorf("publisher: actions: audit_file: %w", err)
+		}
+		l.close()
 	}
 	m, err := newMetrics(c.Registerer)
 	if err != nil {

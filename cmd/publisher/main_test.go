@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -57,6 +59,19 @@ func TestPublisher_TellsAllFaultsAtOnce(t *testing.T) {
 		}
 	}
 	if code != 78 || t.Failed() {
+		t.Errorf("ended with %d: %s", code, stderr)
+	}
+}
+
+// An operator who has mistyped the path learns it at once, and not when NATS is there.
+func TestPublisher_WithoutItsAuditFileItDoesNotStart(t *testing.T) {
+	secret, missing := filepath.Join(t.TempDir(), "secret"), filepath.Join(t.TempDir(), "nowhere", "actions.jsonl")
+	if err := os.WriteFile(secret, []byte("a secret of thirty-two bytes, or more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := daemontest.Invoke(t, run, "", "publisher", "--admin", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1", "--host", "web-1",
+		"--actions", "--token-secret-file", secret, "--audit-file", missing)
+	if code != 78 || !strings.Contains(stderr, "audit_file: open "+missing) {
 		t.Errorf("ended with %d: %s", code, stderr)
 	}
 }

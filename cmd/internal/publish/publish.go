@@ -45,7 +45,8 @@ func Inbox(prefix string, config configs.Reading) string {
 }
 
 // New makes the publisher with a source for the host and, unless it is switched off, one for its containers, on which it does
-// actions if these are switched on. verifier is of the tokens of who asks for them, and else may be nil.
+// actions if these are switched on. What they refuse, such as an audit file that can't be written, ends the program as a fault of its
+// configuration. verifier is of the tokens of who asks for them, and else may be nil.
 func New(config configs.Reading, verifier *auth.Verifier, conn *bus.Conn, logger *slog.Logger, registry prometheus.Registerer) (*publisher.Publisher, error) {
 	machine := hostConfig(config.Host, logger)
 	var sources []publisher.Source
@@ -75,7 +76,7 @@ func New(config configs.Reading, verifier *auth.Verifier, conn *bus.Conn, logger
 	if err != nil {
 		return nil, err
 	}
-	return publisher.New(publisher.Config{
+	p, err := publisher.New(publisher.Config{
 		Bus:        conn,
 		Host:       machine.Host,
 		Sources:    append(sources, readings...),
@@ -85,6 +86,7 @@ func New(config configs.Reading, verifier *auth.Verifier, conn *bus.Conn, logger
 		Registerer: registry,
 		Version:    daemon.Version(),
 	})
+	return p, daemon.WithCode(daemon.ExitConfig, err)
 }
 
 func verbs(names []string) []bus.Verb {
