@@ -414,9 +414,6 @@ func (l *loop) drop(slot uint32, c *conn, code wire.CloseCode) {
 	if c.lag != nil {
 		l.node.metrics.lagging.Dec()
 	}
-	if c.upgraded {
-		l.node.metrics.open.Dec()
-	}
 	if c.deflate {
 		l.node.hub.deflating.Add(-1)
 	}
@@ -428,6 +425,9 @@ func (l *loop) drop(slot uint32, c *conn, code wire.CloseCode) {
 		l.node.turning.Add(-1)
 	} else {
 		l.node.left(c.client)
+	}
+	if c.upgraded { // told only now that its place is free
+		l.node.metrics.open.Dec()
 	}
 	l.conns.put(slot)
 }
