@@ -20,6 +20,34 @@ type StreamState struct {
 	Bytes    uint64
 }
 
+// End is where the stream ends, as its leader has it. Only when it is sure does that mean that there is nothing behind: a leader that was
+// cut off from its cluster a while ago knows only what was before, and the others may have gone on without it.
+func (c *Conn) End(ctx context.Context) (at Position, sure bool, err error) {
+	info, err := c.streamInfo(ctx)
+	if err != nil {
+		return Position{}, false, fmt.Errorf("ask for the stream's end: %w", err)
+	}
+	state := stateOf(info)
+	return Position{Epoch: state.Epoch, Seq: state.LastSeq}, leads(info), nil
+}
+
+// leaderFresh is how long a leader that is cut off is the only one for certain: the others wait for four seconds before they elect one.
+const leaderFresh = 3 * time.Second
+
+// leads tells that most replicas were heard of by the leader that answered lately enough for there to be no other.
+func leads(info *jetstream.StreamInfo) bool {
+	if info.Config.Replicas <= 1 || info.Cluster == nil {
+		return true
+	}
+	heard := 1 // itself
+	for _, r := range info.Cluster.Replicas {
+		if !r.Offline && r.Active < leaderFresh {
+			heard++
+		}
+	}
+	return 2*heard > info.Config.Replicas
+}
+
 // limits are what the stream says of itself that reading has to know.
 type limits struct {
 	maxPerTopic uint64 // 0: no limit

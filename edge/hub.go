@@ -40,7 +40,8 @@ type hub struct {
 	reading     bool                      // a load is under way
 	replays     []*replay                 // reads of the stream under way
 	reread      reread                    // and those that ended a moment ago
-	up          time.Time                 // since when the line to NATS has been up, as last seen
+	reach       reach
+	up          time.Time // since when the line to NATS has been up, as last seen
 	degraded    bool
 	since       time.Time // when degraded last changed
 	repairing   bool      // live messages are held back until what is missing before them is there
@@ -146,6 +147,9 @@ func (h *hub) stateChanged(s bus.State) {
 	if s.Connected {
 		h.up = s.Since
 	}
+	if broke {
+		h.reach.said = time.Time{} // NATS may come back with less than it had
+	}
 	switch {
 	case !s.Connected && !h.degraded:
 		h.takeIn()
@@ -191,6 +195,7 @@ func (h *hub) setEpoch(epoch string) (anew bool) {
 		t.seq, t.last, t.left = 0, nil, leftOut{}
 	}
 	h.reread = reread{}
+	h.reach.said = time.Time{}
 	// A repair of all that the new stream has follows wherever this was noticed. What was held back may be of the old one.
 	h.at, h.again = 0, false
 	h.holdBack(nil)

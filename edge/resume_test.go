@@ -213,20 +213,6 @@ func TestResume_FromAnotherEpoch_IsToldAsSuch(t *testing.T) {
 	client.quiet()
 }
 
-func TestResume_FromBeyondTheEnd_IsNoPosition(t *testing.T) {
-	c := newCluster(t)
-	n := c.edge()
-	seq := c.publish("orders.a", `0`)
-	client := n.dial()
-	acks := client.subscribe(since("orders.*", c.epoch(), seq+1000))
-	if acks[0].Recovered == nil {
-		t.Fatalf("acked with %+v", acks)
-	}
-	client.quietBut("orders.a", "gap")
-	// Whatever was made of it: what comes now is delivered.
-	client.data(at("orders.a", c.publish("orders.a", `1`)))
-}
-
 func TestResume_OfMoreThanTheLimit_IsNotPretended(t *testing.T) {
 	c := newCluster(t)
 	n := c.edge(func(cfg *edge.Config) { cfg.Limits.Replay = 50 })

@@ -29,6 +29,8 @@ type want struct {
 	feed     *feed
 	held     bool // subscribed already: nothing moves
 	replayed *replayed
+	asked    bool // whether the stream reaches the position, which lies beyond what has been passed on here
+	beyond   bool // it does not
 }
 
 // pendingTimeout is how long a subscribe waits for NATS before it is refused.
@@ -95,7 +97,9 @@ func (l *loop) settle(slot uint32, c *conn) {
 	p := c.pending
 	if p.waiting == 0 && !p.failed {
 		for i := range p.wants {
-			l.replayFor(slot, c, p, i)
+			if !l.reachFor(slot, c, p, i) {
+				l.replayFor(slot, c, p, i)
+			}
 		}
 	}
 	if p.waiting > 0 {
@@ -124,6 +128,39 @@ func (l *loop) finish(c *conn) {
 	}
 }
 
+// reachFor asks whether the stream reaches a want's position, where that lies beyond what has been passed on here.
+func (l *loop) reachFor(slot uint32, c *conn, p *pending, i int) (asks bool) {
+	w := &p.wants[i]
+	if w.held || w.asked || w.Since == nil || w.Since.Epoch != l.epoch || w.Since.Seq <= w.feed.seq {
+		return false
+	}
+	w.asked = true
+	l.waitFor(slot, c, p)
+	hub, seq := l.node.hub, w.Since.Seq
+	hub.mail.put(func() {
+		hub.reaches(seq, func(reaches bool, err error) {
+			l.post(func(l *loop) {
+				if p.over {
+					return
+				}
+				w.beyond = !reaches
+				p.failed = p.failed || err != nil
+				p.waiting--
+				l.proceed(p.conn.slot, l.conns.at(p.conn.slot))
+			})
+		})
+	})
+	return true
+}
+
+// waitFor has a subscribe wait for one more answer.
+func (l *loop) waitFor(slot uint32, c *conn, p *pending) {
+	p.waiting++
+	if p.waiting == 1 {
+		l.timers.add(l.now.Add(pendingTimeout), timer{slot: slot, gen: c.gen, kind: pendingTimer})
+	}
+}
+
 // replayFor asks for what a want still needs from the stream: the last n, or what came after a position that is no longer
 // among what is recent. Of a busy topic that may have moved on when it comes, and the rest is asked for.
 func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
@@ -142,7 +179,7 @@ func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
 		}
 		key.after = got.at.Seq
 	case w.Since != nil:
-		if w.Since.Epoch != l.epoch || !behind(w.Since.Seq) {
+		if w.Since.Epoch != l.epoch || w.beyond || !behind(w.Since.Seq) {
 			return
 		}
 		key.after = w.Since.Seq
@@ -156,11 +193,8 @@ func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
 	default:
 		return
 	}
-	p.waiting++
+	l.waitFor(slot, c, p)
 	hub := l.node.hub
-	if p.waiting == 1 {
-		l.timers.add(l.now.Add(pendingTimeout), timer{slot: slot, gen: c.gen, kind: pendingTimer})
-	}
 	hub.mail.put(func() {
 		hub.replay(key, func(got replayed) {
 			l.post(func(l *loop) {
@@ -377,7 +411,7 @@ func (w *want) newest() []*frame {
 // resume brings what a client missed since its position, and says whether that is all of it.
 func (l *loop) resume(w *want) (frames []*frame, recovered bool) {
 	f := w.feed
-	if w.Since.Epoch != l.epoch {
+	if w.Since.Epoch != l.epoch || w.beyond {
 		frames = f.snapshot(0)
 		for _, v := range f.views {
 			if v.topic.every {
