@@ -254,6 +254,7 @@ func TestVerification_ForWhoHungUp_ReachesNobody(t *testing.T) {
 	eventually(t, "it is being verified", func() bool { return i.waits() == 1 })
 	gone.Close()
 	eventually(t, "the edge notices", func() bool { return n.value("tidings_edge_handshakes_total", "result", "aborted") == 1 })
+	eventually(t, "it is not verified any more", func() bool { return i.waits() == 0 })
 	next := n.peerOn(n.tcp())
 	half := []byte(request("/ws", "Authorization: Bearer "+i.token(grants{sub: "bob"})))
 	next.send(half[:20])

@@ -17,6 +17,8 @@ type pending struct {
 	over  bool // answered, or its connection has ended
 	since time.Time
 
+	token *verification // nil: it waits for none
+
 	// Of a subscribe.
 	wants   []want
 	waiting int  // grants and replays that are still to come
@@ -121,6 +123,9 @@ func (l *loop) finish(c *conn) {
 		return
 	}
 	c.pending, p.over = nil, true
+	if p.token != nil {
+		l.node.desk.giveUp(p.token)
+	}
 	for i := range p.wants {
 		f := p.wants[i].feed
 		f.wanted--

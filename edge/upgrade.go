@@ -195,7 +195,7 @@ func (l *loop) identify(slot uint32, c *conn, head []byte) {
 // verify has a token verified for the pending request of a connection. What came of it is for answer, unless the connection has
 // ended meanwhile.
 func (l *loop) verify(p *pending, token string, answer func(*loop, *auth.Session, error)) {
-	l.node.desk.verify(token, func(s *auth.Session, err error) {
+	p.token = l.node.desk.verify(token, func(s *auth.Session, err error) {
 		l.post(func(l *loop) {
 			if !p.over {
 				l.finish(l.conns.at(p.conn.slot))

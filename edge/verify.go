@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type desk struct {
 
 	mu      sync.Mutex
 	busy    int
-	waiting []verification
+	waiting list.List // of *verification
 	closed  bool
 	told    time.Time // when a refused token was logged
 }
@@ -38,6 +39,12 @@ type verification struct {
 	token string
 	since time.Time
 	done  func(*auth.Session, error)
+
+	ctx context.Context // of its turn, and of whoever has it
+
+	// Under the desk's lock.
+	place  *list.Element      // among those that wait; nil: it is its turn, or was
+	cancel context.CancelFunc // ends its turn; nil: it has not come to that
 }
 
 // deskMax bounds the tokens that are verified at once. Most of them compute, and so many runnable goroutines keep a loop
@@ -52,7 +59,7 @@ const (
 	tokenMissing     judgement = "missing"     // there was none
 	tokenInvalid     judgement = "invalid"     // not ours, not for us, or no token at all
 	tokenExpired     judgement = "expired"     // it was valid once
-	tokenUnavailable judgement = "unavailable" // it could not be verified: no keys, or no time
+	tokenUnavailable judgement = "unavailable" // it could not be verified: no keys, no time, or nobody there any more
 )
 
 var judgements = []judgement{tokenOK, tokenMissing, tokenInvalid, tokenExpired, tokenUnavailable}
@@ -78,16 +85,33 @@ func newDesk(v Verifier, patience time.Duration, m *metrics, log *slog.Logger) *
 }
 
 // verify has a token verified and calls done with what came of it, on a goroutine of the desk's. It never blocks.
-func (d *desk) verify(token string, done func(*auth.Session, error)) {
+func (d *desk) verify(token string, done func(*auth.Session, error)) *verification {
+	v := &verification{token: token, since: time.Now(), done: done}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return
+		return v
 	}
-	d.waiting = append(d.waiting, verification{token, time.Now(), done})
+	v.place = d.waiting.PushBack(v)
 	if d.busy < deskMax {
 		d.busy++
 		d.workers.Go(d.work)
+	}
+	return v
+}
+
+// giveUp ends a verification that nobody waits for any more, or lets go of what is left of one that is over. Who connects and hangs up,
+// again and again, is not to have tokens pile up, nor to keep the desk from those of others.
+func (d *desk) giveUp(v *verification) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case v.place != nil:
+		d.waiting.Remove(v.place)
+		v.place = nil
+		d.metrics.tokens[tokenUnavailable].Inc()
+	case v.cancel != nil:
+		v.cancel()
 	}
 }
 
@@ -98,7 +122,8 @@ func (d *desk) wait(ctx context.Context, token string) (*auth.Session, error) {
 		err     error
 	}
 	answers := make(chan answer, 1)
-	d.verify(token, func(s *auth.Session, err error) { answers <- answer{s, err} })
+	v := d.verify(token, func(s *auth.Session, err error) { answers <- answer{s, err} })
+	defer d.giveUp(v)
 	select {
 	case a := <-answers:
 		return a.session, a.err
@@ -117,33 +142,36 @@ func (d *desk) work() {
 			return
 		}
 		s, err := d.one(v)
+		if errors.Is(v.ctx.Err(), context.Canceled) {
+			d.metrics.tokens[tokenUnavailable].Inc()
+			continue // given up
+		}
 		d.judged(err)
 		v.done(s, err)
+		v.cancel()
 		runtime.Gosched() // many tokens come at once when clients do, and the loops have messages to deliver
 	}
 }
 
-func (d *desk) next() (verification, bool) {
+func (d *desk) next() (*verification, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.waiting) == 0 || d.closed {
+	first := d.waiting.Front()
+	if first == nil || d.closed {
 		d.busy--
-		return verification{}, false
+		return nil, false
 	}
-	v := d.waiting[0]
-	d.waiting[0] = verification{}
-	d.waiting = d.waiting[1:]
+	v := d.waiting.Remove(first).(*verification)
+	v.place = nil
+	v.ctx, v.cancel = context.WithDeadline(d.ctx, v.since.Add(d.patience))
 	return v, true
 }
 
-func (d *desk) one(v verification) (*auth.Session, error) {
-	left := d.patience - time.Since(v.since)
-	if left <= 0 { // whoever asked has given up
+func (d *desk) one(v *verification) (*auth.Session, error) {
+	if v.ctx.Err() != nil { // whoever asked has given up
 		return nil, auth.ErrUnavailable
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, left)
-	defer cancel()
-	return d.verifier.Verify(ctx, v.token)
+	return d.verifier.Verify(v.ctx, v.token)
 }
 
 // tellEvery is how often the reason is logged for which a token was refused. Anybody can send bad ones.
@@ -152,7 +180,7 @@ const tellEvery = 10 * time.Second
 // judged counts what became of a token, and now and then tells the operator why one was refused.
 func (d *desk) judged(err error) {
 	d.metrics.tokens[judge(err)].Inc()
-	if err == nil || d.ctx.Err() != nil {
+	if err == nil {
 		return
 	}
 	d.mu.Lock()
@@ -170,7 +198,7 @@ func (d *desk) judged(err error) {
 // close ends all that is under way, and waits for it. Nothing is verified any more.
 func (d *desk) close() {
 	d.mu.Lock()
-	d.closed, d.waiting = true, nil
+	d.closed = true
 	d.mu.Unlock()
 	d.cancel()
 	d.workers.Wait()

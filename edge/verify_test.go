@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"tidings/edge/auth"
 )
 
@@ -76,5 +78,61 @@ func TestDesk_ClosesUnderWhoWaits(t *testing.T) {
 			t.Errorf("after it was closed: %v", err)
 		}
 		<-closed
+	})
+}
+
+// patientVerifier waits for keys that never come.
+type patientVerifier struct{ asked, waiting atomic.Int64 }
+
+func (v *patientVerifier) Verify(ctx context.Context, _ string) (*auth.Session, error) {
+	v.asked.Add(1)
+	v.waiting.Add(1)
+	defer v.waiting.Add(-1)
+	<-ctx.Done()
+	return nil, auth.ErrUnavailable
+}
+
+// Who hangs up leaves nothing at the desk, be it their turn or not, and others have theirs.
+func TestDesk_KeepsNothingOfWhoHungUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &patientVerifier{}
+		m := newMetrics(nil)
+		d := newDesk(v, time.Hour, m, slog.New(slog.DiscardHandler))
+		const many = 10_000
+		began := time.Now()
+		var all []*verification
+		for range many {
+			all = append(all, d.verify("token", func(*auth.Session, error) { t.Error("one that was given up is answered") }))
+		}
+		synctest.Wait()
+		if n := v.waiting.Load(); n != deskMax {
+			t.Errorf("%d are being verified", n)
+		}
+		for _, one := range all[deskMax:] {
+			d.giveUp(one)
+		}
+		if n := d.waiting.Len(); n != 0 {
+			t.Errorf("%d wait still", n)
+		}
+		for _, one := range all[:deskMax] {
+			d.giveUp(one)
+		}
+		synctest.Wait()
+		if n := v.waiting.Load(); n != 0 || v.asked.Load() != deskMax || d.busy != 0 || time.Since(began) > 0 {
+			t.Errorf("%d are still being verified, %d were, %d are busy, after %v", n, v.asked.Load(), d.busy, time.Since(began))
+		}
+		ctx, hangUp := context.WithTimeout(t.Context(), time.Second) // over HTTP
+		defer hangUp()
+		if _, err := d.wait(ctx, "token"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		if n := v.waiting.Load(); n != 0 {
+			t.Errorf("%d are being verified for who asked by HTTP", n)
+		}
+		if n := testutil.ToFloat64(m.tokens[tokenUnavailable]); n != many+1 {
+			t.Errorf("%v are counted", n)
+		}
+		d.close()
 	})
 }
