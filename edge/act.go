@@ -22,7 +22,7 @@ type Actor interface {
 
 const (
 	actingMost = 1024 // actions of all clients that may run at once: each has a goroutine that waits
-	actsMost   = 16   // and of one connection
+	actsMost   = 16   // and of one connection, and answers that are due to one that was asked for again
 	actsKept   = 64   // of a connection that have ended and are remembered, so that a request sent twice runs once
 )
 
@@ -82,6 +82,9 @@ func (l *loop) act(slot uint32, c *conn, r wire.Request) {
 			l.bad(slot, c, r.ID, &wire.Error{Code: wire.BadRequest, Message: "id: it was another action's on this connection; use a new one"})
 		case before.over:
 			l.answer(slot, c, r.ID, before)
+		case before.due >= actsMost: // all of the answers come at once, however long it runs
+			l.fail(slot, c, r.ID, &wire.Error{Code: wire.TooManyRequests, RetryAfter: time.Second,
+				Message: "this action was asked for again and again, and runs still; wait until it has ended"})
 		default:
 			before.due++
 		}

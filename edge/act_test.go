@@ -340,6 +340,35 @@ func TestActions_OfOneConnection_AreBounded(t *testing.T) {
 	client.acked(99)
 }
 
+// Answers to an action that is asked for again while it runs come all at once, when it has ended. So there are not many.
+func TestAction_AskedForAgainAndAgain_IsAnsweredSoOftenAndNoMore(t *testing.T) {
+	i := newIssuer(t)
+	c := newCluster(t)
+	h := c.host("web-1")
+	n := c.edge(i.takes, acts, func(cfg *edge.Config) { cfg.Limits.MessagesPerSecond = 10_000 })
+	client := n.dial(bearing(i.token(grants{sub: "ada", act: []string{"*.>"}})))
+	let := h.hold()
+	const asks, most = 200, 16
+	for range asks {
+		client.act(1, "web-1", "api", "stop")
+	}
+	for range asks - most {
+		client.fails(1, wire.TooManyRequests)
+	}
+	client.quiet()
+	let()
+	for range most {
+		if m := client.next(); m.Type != "ack" || m.ID != 1 {
+			t.Fatalf("got %s", m.text)
+		}
+	}
+	client.act(1, "web-1", "api", "stop") // it is over, and remembered
+	if m := client.next(); m.Type != "ack" || m.ID != 1 {
+		t.Errorf("got %s", m.text)
+	}
+	h.has(t, 1)
+}
+
 func TestDrain_WaitsForActions(t *testing.T) {
 	i := newIssuer(t)
 	c := newCluster(t)

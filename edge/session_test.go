@@ -247,7 +247,7 @@ func TestVerification_HoldsUpNobodyElse(t *testing.T) {
 // A client hangs up while its token is being verified, and another gets its place.
 func TestVerification_ForWhoHungUp_ReachesNobody(t *testing.T) {
 	i := newIssuer(t)
-	n := newCluster(t).edge(i.takes, func(cfg *edge.Config) { cfg.Loops = 1 })
+	n := newCluster(t).edge(i.takes, func(cfg *edge.Config) { cfg.Loops, cfg.HandshakeTimeout = 1, time.Minute })
 	held := i.held(i.token(grants{sub: "ada", subscribe: []string{">"}}))
 	gone := n.tcp()
 	fmt.Fprint(gone, request("/ws", "Authorization: Bearer "+held))
