@@ -35,8 +35,8 @@
 // An action (act.go) is passed on to the publisher of its host by a goroutine that waits for the answer. The edge looks at host,
 // container and grant; the publisher verifies the token itself, for what an edge says counts for nothing there, and knows which
 // container an id is. Nothing is tried twice: an answer that does not come leaves the outcome unknown. Publishers keep the record of
-// what was asked for, so one that the edge refuses is passed on too, to be recorded and not done; but for those that make no sense, or
-// come while actions are off.
+// what was asked for, so one that the edge refuses is passed on too, to be recorded and not done; but for those that make no sense,
+// are too many of one user's, or come while actions are off.
 //
 // A cookie is a token that browsers send on behalf of any page. It counts only from pages of the same host or of a host that the
 // operator named, never by "*"; and never without an Origin, but for a request over HTTP that the browser says comes from
@@ -117,7 +117,7 @@
 //   - A connection, and a stream of events, ends with its token, whatever becomes of the clock, and its client is told before
 //     (TestToken_ThatExpires_EndsItsConnection, TestToken_AboutToExpire_IsToldInTime, TestTokensThatLiveShortly_LoseNothing,
 //     TestEventStream_EndsWithItsToken, TestSession_IsLookedAtByTheWallClock).
-//   - Verifying a token holds up nobody else, is bounded, and reaches no other connection than the one that asked
+//   - Verifying a token holds up nobody else, is bounded, ends with its connection, and reaches no other one
 //     (TestVerification_*, TestVerifications_AtOnceAreBounded, TestDesk_*). An open edge pays nothing for it (TestOpenEdge_SharesOneSession).
 //   - An action needs a switch and a grant, runs once however often it is asked for, is not done late, and has the grace of a
 //     drain (TestAction*_*, TestDrain_WaitsForActions).
