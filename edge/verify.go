@@ -84,7 +84,8 @@ func newDesk(v Verifier, patience time.Duration, m *metrics, log *slog.Logger) *
 	return d
 }
 
-// verify has a token verified and calls done with what came of it, on a goroutine of the desk's. It never blocks.
+// verify has a token verified and calls done with what came of it, on a goroutine of the desk's. It never blocks. Whoever does not wait
+// for it any more says so by giveUp.
 func (d *desk) verify(token string, done func(*auth.Session, error)) *verification {
 	v := &verification{token: token, since: time.Now(), done: done}
 	d.mu.Lock()
