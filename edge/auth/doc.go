@@ -23,8 +23,25 @@
 //     ErrUnavailable, and not at fault. An issuer that is named with its JWKS is vouched for by that one alone, and
 //     its keys by it. Keys without a kid are found with the next fetch; where PEM files and a JWKS are mixed, name its issuer.
 //
-// jwkset reads single keys. Its companion keyfunc is not used: it follows redirects, bounds no answer, and has one rate for all
-// issuers together.
+// # What jwkset does, and why keyfunc does not do the rest
+//
+// jwkset reads single keys (NewJWKFromMarshal). Its companion keyfunc fetches sets. remote.go was written on it once, for
+// trying out, with one Keyfunc for each issuer (keyfunc v3.9.1, jwkset v0.11.4). An http.Client of ours keeps redirects, time
+// and the size of an answer in bounds there too, and a limiter for each issuer the rate. What is left is this:
+//
+//   - Whoever brings a kid that is not known has httpClient.KeyRead fetch for him alone, beside the goroutine that refreshes, and
+//     any number may wait in rate.Limiter.Wait: of 50 at once each fetched, where here 8 wait for one fetch and the others are told
+//     to come back (TestJWKS_ThoseWhoWaitShareOneFetch).
+//   - The refresh in NewStorageFromHTTP refuses a whole set for one key that cannot be read, unless that is an ErrUnsupportedKey, and
+//     only a RoundTripper that takes the answer apart first could change that (TestJWKS_ABrokenKeyIsLeftOut).
+//   - After a failure the goroutine of NewStorageFromHTTP waits for its next RefreshInterval, the first time as well
+//     (TestJWKS_AnIssuerThatComesLateIsAskedAgain). Nobody can wait for that goroutine's end, and the first fetch is made by the caller.
+//   - That refresh stores a set without keys, and reads no further than the first JSON value: the last good keys go on only with a
+//     Storage and a RoundTripper of ours (TestJWKS_TheLastGoodKeysGoOn).
+//   - KeyfuncCtx knows one key of each kid, the first, so that Storage().KeyReadAll would be all that is used of it
+//     (TestJWKS_AKeyIsForItsAlgorithmAndUse).
+//
+// With code of ours around keyfunc for each of these, nothing remains of it but a ticker and a slice of keys, and no less to read.
 //
 // # Goroutines
 //
@@ -50,7 +67,7 @@
 //     TestFiles_FollowLinksThatMove, TestFiles_KeepTheLastGoodKeys, TestFile_WaitsUntilItIsWritten.
 //   - Rotation and revocation are followed, an outage is not felt: TestJWKS_RotationIsFollowed,
 //     TestJWKS_RevocationIsNoticedWithoutBeingAsked, TestJWKS_TheLastGoodKeysGoOn, TestJWKS_WithoutKeysNothingIsKnown,
-//     TestJWKS_AnUnknownKeyOfAnIssuerThatIsDownMayComeBack.
+//     TestJWKS_AnUnknownKeyOfAnIssuerThatIsDownMayComeBack, TestJWKS_AnIssuerThatComesLateIsAskedAgain, TestJWKS_ABrokenKeyIsLeftOut.
 //   - Nobody can have us besiege an issuer, nor wait for one in crowds: TestJWKS_InventedKeysBesiegeNobody, TestJWKS_ThoseWhoWaitShareOneFetch.
 //   - Cover is right for every topic: TestMaySubscribe_IsRightForEveryTopic; and for actions: TestMayAct_ByHostNameAndAction.
 //   - Roles grant what the configuration says, and a subject stays one word: TestRoles_GrantWhatTheConfigurationSays,

@@ -196,6 +196,15 @@ func TestJWKS_WithoutKeysNothingIsKnown(t *testing.T) {
 	}
 }
 
+// An edge without keys is not ready, so nobody comes whose token would ask for some: it has to ask by itself, and soon.
+func TestJWKS_AnIssuerThatComesLateIsAskedAgain(t *testing.T) {
+	i := newIssuer(t, down)
+	v := running(t, Config{JWKS: []JWKS{{URL: i.URL}}, JWKSInterval: time.Hour, JWKSGap: time.Hour})
+	eventually(t, "the outage is noticed", func() bool { return testutil.ToFloat64(v.metrics.fetchesFailed) > 0 })
+	i.answers(publishes(jwk(t, "1", signers()["RS"])))
+	eventually(t, "the keys are there", func() bool { return v.Ready() == nil })
+}
+
 // Anybody can invent keys. The issuer is not to feel it.
 func TestJWKS_InventedKeysBesiegeNobody(t *testing.T) {
 	i := newIssuer(t, publishes(jwk(t, "1", signers()["RS"])))
@@ -352,6 +361,29 @@ func TestJWKS_AKeyIsForItsAlgorithmAndUse(t *testing.T) {
 	}
 	if _, err := v.Verify(t.Context(), sign(t, "HS256", []byte(secret), nil)); reasonOf(err) != reasonUnknownKey {
 		t.Errorf("the secret that was published: %v", err)
+	}
+}
+
+// A key of a set that is broken, or of a kind to come, costs the issuer that key and no other (RFC 7517 §5).
+func TestJWKS_ABrokenKeyIsLeftOut(t *testing.T) {
+	good, err := json.Marshal(jwk(t, "1", signers()["RS"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, broken := range map[string]string{
+		"a member is missing":    `{"kty":"EC","kid":"2","crv":"P-256","x":"AA"}`,
+		"off its curve":          `{"kty":"EC","kid":"2","crv":"P-256","x":"AA","y":"AA"}`,
+		"a member is no base64":  `{"kty":"RSA","kid":"2","n":"!","e":"AQAB"}`,
+		"a use nobody knows":     `{"kty":"RSA","kid":"2","n":"AQAB","e":"AQAB","use":"tomorrow"}`,
+		"no key":                 `7`,
+		"a certificate is none":  `{"kty":"RSA","kid":"2","n":"AQAB","e":"AQAB","x5c":["MIIB"]}`,
+		"a kind nobody knows":    `{"kty":"tomorrow","kid":"2"}`,
+		"a member of other type": `{"kty":["RSA"],"kid":"2"}`,
+	} {
+		i := newIssuer(t, says(`{"keys":[`+broken+`,`+string(good)+`]}`, nil))
+		if err := verify(t, running(t, quick(i.URL)), "RS256", "1", nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
