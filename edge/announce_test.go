@@ -67,7 +67,7 @@ func TestProxyProtocol_CountsConnectionsByTheirClients(t *testing.T) {
 				}
 			}
 			// Pages know whose request it is too.
-			page := over(n, secure, announce("198.51.100.9"), "GET / HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n")
+			page := over(n, secure, announce("198.51.100.9"), "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 			body, _ := bufio.NewReader(page.Body).ReadString('\n')
 			if !strings.HasPrefix(body, "198.51.100.9:") {
 				t.Errorf("a page was asked for by %s", body)

@@ -139,15 +139,15 @@ func TestHandshake_RefusalsSayWhy(t *testing.T) {
 		status  int
 		code    wire.Code
 	}{
-		{"no upgrade", "GET /ws HTTP/1.1\r\nHost: tidings\r\n\r\n", 426, wire.UpgradeRequired},
-		{"no upgrade, POST", "POST /ws HTTP/1.1\r\nHost: tidings\r\nContent-Length: 2\r\n\r\n{}", 426, wire.UpgradeRequired},
+		{"no upgrade", "GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n", 426, wire.UpgradeRequired},
+		{"no upgrade, POST", "POST /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}", 426, wire.UpgradeRequired},
 		{"to something else", with("Upgrade: websocket", "Upgrade: h2c"), 426, wire.UpgradeRequired},
 		{"an old version", with("Version: 13", "Version: 8"), 426, wire.UpgradeRequired},
 		{"no version", with("Sec-WebSocket-Version: 13\r\n", ""), 400, wire.BadRequest},
 		{"no key", with("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), 400, wire.BadRequest},
 		{"a short key", with("dGhlIHNhbXBsZSBub25jZQ==", "dGhl"), 400, wire.BadRequest},
 		{"no Connection", with("Connection: Upgrade\r\n", ""), 400, wire.BadRequest},
-		{"no Host", with("Host: tidings\r\n", ""), 400, wire.BadRequest},
+		{"no Host", with("Host: localhost\r\n", ""), 400, wire.BadRequest},
 		{"POST", with("GET", "POST"), 400, wire.BadRequest},
 		{"a header without a colon", more("nonsense"), 400, wire.BadRequest},
 		{"another origin", more("Origin: https://evil.example.org"), 403, wire.ForbiddenOrigin},
@@ -171,7 +171,7 @@ func TestHandshake_AllowsOriginsBelowADomain(t *testing.T) {
 	for origin, status := range map[string]int{
 		"https://app.example.org":      101,
 		"https://a.b.EXAMPLE.org:8443": 101,
-		"https://tidings":              101, // the page's own host
+		"https://localhost":            101, // the page's own host
 		"https://example.org":          403,
 		"https://evilexample.org":      403,
 		"https://app.example.org.evil": 403,
@@ -196,11 +196,11 @@ func TestHandshake_BehindAProxy_ComparesWithTheHostOfTheBrowser(t *testing.T) {
 		{page + "\r\nX-Forwarded-Host: app.example.org", 101, 403},
 		{page + "\r\nForwarded: for=198.51.100.1;host=app.example.org", 101, 403},
 		{page + "\r\nX-Forwarded-Host: other.example.org", 403, 403},
-		{"\r\nOrigin: https://tidings" + page, 403, 403},
+		{"\r\nOrigin: https://localhost" + page, 403, 403},
 	} {
 		for n, want := range map[*node]int{trusting: h.trusted, other: h.plain} {
 			request := strings.Replace(handshake, "\r\n\r\n", h.headers+"\r\n\r\n", 1)
-			events := "GET /last?topic=a.b HTTP/1.1\r\nHost: tidings\r\nConnection: close" + h.headers + "\r\n\r\n"
+			events := "GET /last?topic=a.b HTTP/1.1\r\nHost: localhost\r\nConnection: close" + h.headers + "\r\n\r\n"
 			if r := n.ask(t, request); r.StatusCode != want {
 				t.Errorf("%q: %s, want %d", h.headers, r.Status, want)
 			} else if want == 403 {
@@ -236,7 +236,7 @@ func TestHandshake_GoodOnes(t *testing.T) {
 		"in lower case":      strings.NewReplacer("Connection: Upgrade", "connection: upgrade", "Upgrade: websocket", "upgrade: WebSocket", "Sec-WebSocket-Version", "sec-websocket-version").Replace(handshake),
 		"by a proxy":         strings.Replace(handshake, "Connection: Upgrade", "Connection: keep-alive, Upgrade", 1),
 		"of an allowed page": more("Origin: https://app.example.org"),
-		"of our own page":    more("Origin: http://tidings"),
+		"of our own page":    more("Origin: http://localhost"),
 		"with many headers":  more(strings.TrimSuffix(strings.Repeat("X-Some: thing\r\n", 40), "\r\n")),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -358,10 +358,10 @@ func TestPages_ShareThePort(t *testing.T) {
 		}
 	}
 	// The second request comes with the first, the third later on the same connection.
-	fmt.Fprint(conn, "GET /a HTTP/1.1\r\nHost: tidings\r\n\r\nGET /b HTTP/1.1\r\nHost: tidings\r\n\r\n")
+	fmt.Fprint(conn, "GET /a HTTP/1.1\r\nHost: localhost\r\n\r\nGET /b HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	expect("page /a")
 	expect("page /b")
-	fmt.Fprint(conn, "GET /c HTTP/1.1\r\nHost: tidings\r\n\r\n")
+	fmt.Fprint(conn, "GET /c HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	expect("page /c")
 
 	// A part of the body was read with the request already, the rest was not.
@@ -369,7 +369,7 @@ func TestPages_ShareThePort(t *testing.T) {
 	for _, ahead := range []int{0, 1, 5000, 100_000, len(body)} {
 		conn := n.tcp()
 		in = bufio.NewReader(conn)
-		fmt.Fprintf(conn, "POST /echo HTTP/1.1\r\nHost: tidings\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:ahead])
+		fmt.Fprintf(conn, "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:ahead])
 		sent := make(chan error, 1)
 		go func() {
 			_, err := io.WriteString(conn, body[ahead:])

@@ -24,6 +24,7 @@ type Edge struct {
 	loops    []*loop
 	web      *web
 	origins  origins
+	local    bool // it is open, and listens on this machine alone
 	proxies  proxies
 	acting   *acting
 	desk     *desk    // verifies tokens; nil: the edge is open
@@ -67,6 +68,7 @@ func New(cfg Config) (*Edge, error) {
 		e.closeLoops()
 		return nil, err
 	}
+	e.local = cfg.Open && isLoopback(e.listener.Addr())
 	e.web = newWeb(e.listener.Addr(), e.handler(), e.log)
 	return e, nil
 }
@@ -90,6 +92,11 @@ func (e *Edge) listen() (err error) {
 		e.listener = poll.Wrap(l)
 	}
 	return nil
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }
 
 // unsentMax is how many bytes the kernel may hold unsent before a slow client's next value is chosen. Below it the

@@ -138,7 +138,7 @@ func (s *eventStream) open(subscribe []byte) error {
 	return s.near.SetDeadline(time.Time{})
 }
 
-var eventsURL = &url.URL{Scheme: "ws", Host: "edge", Path: socketPath}
+var eventsURL = &url.URL{Scheme: "ws", Host: "localhost", Path: socketPath}
 
 // copy turns messages into events until one side ends.
 func (s *eventStream) copy() {

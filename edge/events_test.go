@@ -210,7 +210,7 @@ func TestSlowListener_GetsAllOfEvery(t *testing.T) {
 	c := newCluster(t)
 	n := c.edge(small)
 	conn := n.tcpWith(4096)
-	fmt.Fprint(conn, "GET /events?topic=orders.* HTTP/1.1\r\nHost: tidings\r\n\r\n")
+	fmt.Fprint(conn, "GET /events?topic=orders.* HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	eventually(t, "it has subscribed", func() bool { return n.value("tidings_edge_subscriptions") == 1 })
 	const many = 400
 	c.flood(4, 0, many, "orders.a")
@@ -280,16 +280,16 @@ func TestHTTP_RefusalsSayWhy(t *testing.T) {
 				continue
 			}
 			t.Run(path+" "+name, func(t *testing.T) {
-				refused(t, n.ask(t, "GET "+path+"?"+query+" HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n"), 400, wire.BadRequest)
+				refused(t, n.ask(t, "GET "+path+"?"+query+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 400, wire.BadRequest)
 			})
 		}
 		t.Run(path+" of another page", func(t *testing.T) {
-			refused(t, n.ask(t, "GET "+path+"?topic=a HTTP/1.1\r\nHost: tidings\r\nOrigin: https://evil.example.org\r\nConnection: close\r\n\r\n"), 403, wire.ForbiddenOrigin)
+			refused(t, n.ask(t, "GET "+path+"?topic=a HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example.org\r\nConnection: close\r\n\r\n"), 403, wire.ForbiddenOrigin)
 		})
 	}
 	c.nats.Stop()
 	eventually(t, "the edge notices", func() bool { return len(n.Ready()) > 0 })
-	refused(t, n.ask(t, "GET /last?topic=a HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n"), 503, wire.Unavailable)
+	refused(t, n.ask(t, "GET /last?topic=a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 503, wire.Unavailable)
 }
 
 func TestEvents_CountAsConnections(t *testing.T) {

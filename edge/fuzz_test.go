@@ -156,11 +156,11 @@ func FuzzFrames(f *testing.F) {
 // FuzzUpgrade brings a new connection whatever bytes: it is upgraded, refused with a good response, given to the HTTP server, or
 // more is waited for, wherever they were split on their way.
 func FuzzUpgrade(f *testing.F) {
-	const good = "GET /ws HTTP/1.1\r\nHost: tidings\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	const good = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tidings.v1\r\n"
 	for _, seed := range []string{
 		good + "\r\n",
-		good + "Origin: https://tidings\r\n\r\n" + string(masked(true, ws.OpText, `{"type":"heartbeat","id":7}`)),
+		good + "Origin: https://localhost\r\n\r\n" + string(masked(true, ws.OpText, `{"type":"heartbeat","id":7}`)),
 		good + "Origin: https://evil\r\n\r\n",
 		good + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
 		good + strings.Repeat("A: b\r\n", 100) + "\r\n",

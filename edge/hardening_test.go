@@ -151,7 +151,7 @@ func TestAttack_Subjects(t *testing.T) {
 		for _, path := range []string{"/last", "/events"} {
 			tries++
 			target := path + "?topic=" + url.QueryEscape(word) + "&access_token=" + token
-			r := n.ask(t, fmt.Sprintf("GET %s HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n", target))
+			r := n.ask(t, fmt.Sprintf("GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", target))
 			if r.StatusCode != http.StatusBadRequest {
 				t.Errorf("%s of %q: %s", path, word, r.Status)
 			}

@@ -33,6 +33,10 @@ func (e *Edge) asked(w http.ResponseWriter, r *http.Request) (*auth.Session, []b
 		refused.to(w)
 		return nil, nil, false
 	}
+	if host == r.Host && e.rebound(host) {
+		refuseHTTP(w, wire.ForbiddenOrigin, reboundAdvice)
+		return nil, nil, false
+	}
 	if !e.origins.allow(r.Header.Get("Origin"), host) {
 		refuseHTTP(w, wire.ForbiddenOrigin, originAdvice)
 		return nil, nil, false

@@ -91,7 +91,7 @@ func TestLimit_ConnectionsPerAddress(t *testing.T) {
 
 func TestLimit_ConnectionsPerAddress_HoldsForStreamsOfEvents(t *testing.T) {
 	n := newCluster(t).edge(behindProxy, func(cfg *edge.Config) { cfg.Limits.ConnectionsPerAddress = 1 })
-	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: tidings\r\n\r\n"
+	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	conn := n.tcp()
 	fmt.Fprint(conn, from("198.51.100.1", events))
 	if r, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || r.StatusCode != 200 {
@@ -121,7 +121,7 @@ func TestLimit_HandshakesPerSecond(t *testing.T) {
 
 func TestLimit_HandshakesPerAddress(t *testing.T) {
 	n := newCluster(t).edge(behindProxy, func(cfg *edge.Config) { cfg.Limits.HandshakesPerAddress = 1 })
-	last := "GET /last?topic=a.b HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n"
+	last := "GET /last?topic=a.b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 	for i, request := range []string{handshake, last} {
 		var r *http.Response
 		asked := 0
@@ -144,7 +144,7 @@ func TestLimit_HandshakesPerAddress(t *testing.T) {
 
 func TestLimit_EventStreams(t *testing.T) {
 	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.EventStreams = 1 })
-	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: tidings\r\n\r\n"
+	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	conn := n.tcp()
 	fmt.Fprint(conn, events)
 	if r, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || r.StatusCode != 200 {
@@ -303,7 +303,7 @@ func TestLimit_PatternLiterals(t *testing.T) {
 		}
 		n.expectStruck("pattern_literals", float64(i+1))
 	}
-	refused(t, n.ask(t, "GET /last?topic=%3E HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n"), 400, wire.BadRequest)
+	refused(t, n.ask(t, "GET /last?topic=%3E HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 400, wire.BadRequest)
 	n.expectStruck("pattern_literals", 5)
 	if got := n.value("tidings_edge_subscriptions"); got != 4 {
 		t.Errorf("%v subscriptions", got)

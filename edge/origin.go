@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -35,6 +36,40 @@ func (list origins) vouch(origin, host string) bool {
 
 // any reports whether all pages are let in.
 func (list origins) any() bool { return slices.Contains(list, anyOrigin) }
+
+// names reports whether a host is one of the list, whatever its port.
+func (list origins) names(host string) bool {
+	o := origin{name: strings.ToLower(hostname(host))}
+	return list.any() || slices.ContainsFunc(list, func(entry string) bool {
+		name, _, err := net.SplitHostPort(entry)
+		return o.named(entry) || (err == nil && o.named(name))
+	})
+}
+
+// rebound reports whether a request may come from a page whose name somebody points at this machine for a moment (DNS rebinding):
+// to the browser the edge is then the page's own host, and no Origin tells. It matters where reaching an edge is all that it takes
+// to read from it: one without tokens that listens on this machine alone. Such an edge goes by addresses and by localhost, and by
+// what its operator names in origins. What a trusted proxy says of the host is the proxy's to answer for.
+func (e *Edge) rebound(host string) bool {
+	if !e.local {
+		return false
+	}
+	name := hostname(host)
+	_, err := netip.ParseAddr(name)
+	return err != nil && !strings.EqualFold(name, "localhost") && !strings.HasSuffix(strings.ToLower(name), ".localhost") && !e.origins.names(host)
+}
+
+// reboundAdvice is what a client is told who calls an open edge of this machine by another name.
+const reboundAdvice = "an edge without tokens goes by its address or localhost, so that no page of another site can have it read out; the " +
+	"operator can add this host to origins, or have tokens asked for (auth)"
+
+// hostname is a Host header without its port.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+}
 
 // anyOrigin, in place of a host, lets all pages in.
 const anyOrigin = "*"

@@ -19,7 +19,7 @@ import (
 )
 
 // handshake is an upgrade request as a browser would send it.
-const handshake = "GET /ws HTTP/1.1\r\nHost: tidings\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+const handshake = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tidings.v1\r\n\r\n"
 
 // peer is a WebSocket client by hand, for what a decent one would not do.

@@ -27,7 +27,7 @@ func TestMemoryNearlyUsedUp_RefusesNewClientsAlone(t *testing.T) {
 	if r.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
-	refused(t, n.ask(t, "GET /last?topic=orders.a HTTP/1.1\r\nHost: tidings\r\n\r\n"), 503, wire.Unavailable)
+	refused(t, n.ask(t, "GET /last?topic=orders.a HTTP/1.1\r\nHost: localhost\r\n\r\n"), 503, wire.Unavailable)
 	if got := n.value("tidings_edge_handshakes_total", "result", "memory"); got != 2 {
 		t.Errorf("%v were counted", got)
 	}

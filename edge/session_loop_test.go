@@ -53,7 +53,7 @@ func TestSession_RefreshesDoNotAddTimersUp(t *testing.T) {
 // What an edge knows of a client it knows of all of them, where it asks nobody who they are.
 func TestOpenEdge_SharesOneSession(t *testing.T) {
 	s := set(t)
-	const ask = "GET /ws HTTP/1.1\r\nHost: tidings\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	const ask = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	for range 2 {
 		v := s.visitor(greeting)

@@ -164,7 +164,7 @@ func TestDrain_DoesNotWaitForIdlePages(t *testing.T) {
 	c := newCluster(t)
 	n := c.edge(func(cfg *edge.Config) { cfg.DrainGrace = time.Minute })
 	conn := n.tcp()
-	fmt.Fprint(conn, "GET /x HTTP/1.1\r\nHost: tidings\r\n\r\n")
+	fmt.Fprint(conn, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ func TestOtherListeners_AreServedToo(t *testing.T) {
 	c.flood(32, 0, 100, "orders.a")
 	slow.takesAllOf(100, "orders.a")
 	page := dialTLS(t, n.host)
-	fmt.Fprint(page, "GET /x HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n")
+	fmt.Fprint(page, "GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	if answer, err := io.ReadAll(page); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 404 ") {
 		t.Errorf("got %q, %v", answer, err)
 	}

@@ -22,8 +22,14 @@ func (c *cluster) torrent(topics ...string) (stop func()) {
 // torrentOf is torrent with something in each message that makes it larger.
 func (c *cluster) torrentOf(pad string, topics ...string) (stop func()) {
 	c.t.Helper()
+	return c.flow(64, pad, topics...)
+}
+
+// flow publishes until it is stopped, as fast as the stream acknowledges with so many messages under way.
+func (c *cluster) flow(window int, pad string, topics ...string) (stop func()) {
+	c.t.Helper()
 	line := c.line()
-	js, err := line.JetStream(nats.PublishAsyncMaxPending(64))
+	js, err := line.JetStream(nats.PublishAsyncMaxPending(window))
 	if err != nil {
 		c.t.Fatal(err)
 	}

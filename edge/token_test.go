@@ -51,7 +51,7 @@ func TestToken_IsTakenWhereItMayTravel(t *testing.T) {
 		{"subprotocol", request("/ws", "Sec-WebSocket-Protocol: bearer."+good), 101, 101},
 		{"subprotocol in one line", strings.Replace(handshake, "tidings.v1", "bearer."+good+", tidings.v1", 1), 101, 101},
 		{"subprotocol, invalid", request("/ws", "Sec-WebSocket-Protocol: bearer.not.a.token"), 401, 401},
-		{"cookie of the own page", request("/ws", "Cookie: a=b; session="+good, "Origin: https://tidings"), 401, 101},
+		{"cookie of the own page", request("/ws", "Cookie: a=b; session="+good, "Origin: https://localhost"), 401, 101},
 		{"cookie of a named page", request("/ws", "Cookie: session="+good, "Origin: https://app.example.org"), 403, 101},
 		{"cookie of a page below a named domain", request("/ws", "Cookie: session="+good, "Origin: https://a.example.net"), 403, 101},
 		{"cookie of a page that only * lets in", request("/ws", "Cookie: session="+good, "Origin: https://evil.example.com"), 403, 403},
@@ -59,12 +59,12 @@ func TestToken_IsTakenWhereItMayTravel(t *testing.T) {
 		{"cookie of a page without a name", request("/ws", "Cookie: session="+good, "Origin: null"), 403, 403},
 		{"cookie of no page", request("/ws", "Cookie: session="+good), 401, 403},
 		{"cookie of no page that says it is", request("/ws", "Cookie: session="+good, "Sec-Fetch-Site: same-origin"), 401, 403},
-		{"another cookie", request("/ws", "Cookie: other="+good, "Origin: https://tidings"), 401, 401},
+		{"another cookie", request("/ws", "Cookie: other="+good, "Origin: https://localhost"), 401, 401},
 		{"query", request("/ws?access_token=" + good), 401, 101},
 		{"query, invalid", request("/ws?access_token=nonsense"), 401, 401},
 		{"the header before all others", request("/ws?access_token="+good, bad, "Sec-WebSocket-Protocol: bearer."+good), 401, 401},
-		{"the subprotocol before the cookie", request("/ws", "Sec-WebSocket-Protocol: bearer.no.token", "Cookie: session="+good, "Origin: https://tidings"), 401, 401},
-		{"the cookie before the query", request("/ws?access_token="+good, "Cookie: session=nonsense", "Origin: https://tidings"), 401, 401},
+		{"the subprotocol before the cookie", request("/ws", "Sec-WebSocket-Protocol: bearer.no.token", "Cookie: session="+good, "Origin: https://localhost"), 401, 401},
+		{"the cookie before the query", request("/ws?access_token="+good, "Cookie: session=nonsense", "Origin: https://localhost"), 401, 401},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for n, status := range map[*node]int{strict: c.strict, lax: c.lax} {
@@ -236,8 +236,8 @@ func TestTokens_AreNeverToldToOthers(t *testing.T) {
 		n.ask(t, request("/ws", "Authorization: Bearer "+token))
 		n.ask(t, request("/ws", "Sec-WebSocket-Protocol: bearer."+token))
 		n.ask(t, request("/ws?access_token="+token))
-		n.ask(t, request("/ws", "Cookie: session="+token, "Origin: http://tidings"))
-		n.ask(t, fmt.Sprintf("GET /last?topic=metrics.a&access_token=%s HTTP/1.1\r\nHost: tidings\r\nConnection: close\r\n\r\n", token))
+		n.ask(t, request("/ws", "Cookie: session="+token, "Origin: http://localhost"))
+		n.ask(t, fmt.Sprintf("GET /last?topic=metrics.a&access_token=%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", token))
 	}
 	client := n.dial(bearing(good))
 	client.say(`{"type":"refresh","id":1,"token":"%s"}`, bad)

@@ -66,6 +66,8 @@ func newUpgrader(l *loop) *upgrader {
 			}
 			if host := u.via.host(); host != "" {
 				u.host = host
+			} else if u.origin != "" && u.loop.node.rebound(u.host) {
+				return nil, errRebound
 			}
 			if !u.loop.node.origins.allow(u.origin, u.host) {
 				return nil, errOrigin
@@ -79,6 +81,7 @@ func newUpgrader(l *loop) *upgrader {
 var (
 	errProtocol = errors.New("unknown subprotocol")
 	errOrigin   = errors.New("forbidden origin")
+	errRebound  = errors.New("another name for this machine")
 )
 
 // Read and Write make an upgrader the connection that gobwas/ws upgrades.
@@ -250,6 +253,9 @@ func (u *upgrader) refusal(err error) refusal {
 	case errors.Is(err, errOrigin):
 		return refusal{status: http.StatusForbidden, code: wire.ForbiddenOrigin, result: handshakeOrigin,
 			message: originAdvice}
+	case errors.Is(err, errRebound):
+		return refusal{status: http.StatusForbidden, code: wire.ForbiddenOrigin, result: handshakeOrigin,
+			message: reboundAdvice}
 	case errors.Is(err, ws.ErrHandshakeUpgradeRequired):
 		return refusal{status: http.StatusUpgradeRequired, code: wire.UpgradeRequired, result: handshakeBad,
 			message: "only version 13 of the WebSocket protocol is spoken", headers: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"}

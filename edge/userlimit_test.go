@@ -20,7 +20,7 @@ func TestLimit_ConnectionsPerUser(t *testing.T) {
 		token := i.token(grants{sub: sub, subscribe: []string{">"}})
 		return strings.Replace(request, "\r\n\r\n", "\r\nAuthorization: Bearer "+token+"\r\n\r\n", 1)
 	}
-	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: tidings\r\n\r\n"
+	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	first := n.peerOn(n.tcp())
 	first.send([]byte(as("ada", handshake)))
 	first.switched()

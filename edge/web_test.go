@@ -21,12 +21,12 @@ func TestWeb_HasItsEndOfPatience(t *testing.T) {
 		says, reads string // before it does nothing more
 		most        time.Duration
 	}{
-		"half a request":                 {"GET / HTTP/1.1\r\nHost: tidings\r\n", "", 10 * time.Second},
-		"a body that never comes":        {"POST / HTTP/1.1\r\nHost: tidings\r\nContent-Length: 9\r\n\r\n", "", bodyWait},
-		"a chunk that never comes":       {"POST / HTTP/1.1\r\nHost: tidings\r\nTransfer-Encoding: chunked\r\n\r\n", "", bodyWait},
-		"an answer that nobody takes":    {"GET /page HTTP/1.1\r\nHost: tidings\r\n\r\n", "", writeWait},
-		"an answer that is taken partly": {"GET /page HTTP/1.1\r\nHost: tidings\r\n\r\n", "HTTP/1.1 200 OK", writeWait},
-		"no second request":              {"GET / HTTP/1.1\r\nHost: tidings\r\n\r\n", "HTTP/1.1 200 OK\r\n", 30 * time.Second},
+		"half a request":                 {"GET / HTTP/1.1\r\nHost: localhost\r\n", "", 10 * time.Second},
+		"a body that never comes":        {"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n", "", bodyWait},
+		"a chunk that never comes":       {"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", "", bodyWait},
+		"an answer that nobody takes":    {"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n", "", writeWait},
+		"an answer that is taken partly": {"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 200 OK", writeWait},
+		"no second request":              {"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 200 OK\r\n", 30 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
