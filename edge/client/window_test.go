@@ -17,7 +17,7 @@ import (
 
 func TestGoingAway_DialsAtARandomTimeWithinTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const least, most, rounds = 2 * time.Second, 10 * time.Second, 400
+		const least, most, rounds = time.Second, 9 * time.Second, 400 // most is less than the patience of a scene
 		s, cfg := newStillScene(t)
 		w := watch(t, s, cfg, "container-events.*")
 		current := s.enter()
