@@ -52,6 +52,9 @@ with all that NATS brought. What an edge costs in multiples of that is a figure 
 				return listScenarios(cmd.OutOrStdout())
 			}
 			write, err := benchFormat(format)
+			if err == nil {
+				err = errors.Join(refuseZero(cmd.Flags()), canWrite("svg", svg))
+			}
 			if err == nil && name != "" {
 				err = takeScenario(&config, name, cmd.Flags())
 			}
@@ -119,6 +122,34 @@ func takeScenario(config *bench.Config, name string, flags *pflag.FlagSet) error
 		}
 	})
 	config.Scenario = scenario
+	return err
+}
+
+// refuseZero tells of flags that were given as zero where a Config has that for its default.
+func refuseZero(flags *pflag.FlagSet) error {
+	var faults []error
+	for _, name := range []string{"clients", "topics", "subscriptions", "burst", "size", "duration"} {
+		if f := flags.Lookup(name); f != nil && f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
+			faults = append(faults, fmt.Errorf("--%s: must be above 0", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// canWrite says before minutes of measuring whether a flag's file can be written after them. What is in it stays until then.
+func canWrite(flag, name string) error {
+	if name == "" {
+		return nil
+	}
+	_, missing := os.Stat(name)
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("--%s: %w", flag, err)
+	}
+	err = file.Close()
+	if missing != nil {
+		err = errors.Join(err, os.Remove(name))
+	}
 	return err
 }
 

@@ -86,6 +86,9 @@ func TestBench_ExitCodes(t *testing.T) {
 		{"format", []string{"--format", "xml"}, 2, "--format: "},
 		{"flag", []string{"--client", "3"}, 2, "did you mean --clients?"},
 		{"value", []string{"--size", "3", "--slow", "2"}, 2, "--slow: "},
+		{"zero", []string{"--clients", "0", "--duration", "0s"}, 2, "--clients: must be above 0\n--duration: must be above 0"},
+		{"picture", []string{"--svg", t.TempDir()}, 2, "--svg: open "},
+		{"report's file", []string{"report", "--out", t.TempDir() + "/none/B.md"}, 2, "--out: open "},
 		{"argument", []string{"busy"}, 2, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,6 +38,9 @@ the medians with their spread as Markdown. A round takes some eight minutes, in 
 			}
 			if config.Repeat < 1 {
 				return daemon.WithCode(daemon.ExitUsage, fmt.Errorf("--repeat: %d must be at least 1", config.Repeat))
+			}
+			if err := errors.Join(refuseZero(cmd.Flags()), canWrite("out", out), canWrite("svg", svg)); err != nil {
+				return daemon.WithCode(daemon.ExitUsage, err)
 			}
 			given := cmd.Flags().Changed
 			config.Change = func(s *bench.Scenario) {

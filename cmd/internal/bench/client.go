@@ -145,7 +145,7 @@ func (d *dialer) upgrade(conn net.Conn, u *url.URL) (left []byte, err error) {
 
 // refusal is what an edge says when it does not take a connection (PROTOCOL §2).
 func refusal(status int, answer io.Reader) error {
-	said := struct{ Code, Message string }{Message: "that is no answer of an edge; is --url right?"}
+	said := struct{ Code, Message string }{Code: http.StatusText(status), Message: "that is no answer of an edge; is --url right?"}
 	if response, err := http.ReadResponse(bufio.NewReader(answer), nil); err == nil {
 		body := io.LimitReader(response.Body, 4096)
 		_ = json.NewDecoder(body).Decode(&said) // what cannot be read stays as above

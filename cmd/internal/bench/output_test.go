@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // sample is a result with everything in it.
@@ -119,6 +121,28 @@ func TestWriteSVG_StandsForItself(t *testing.T) {
 		}
 		if drawn := strings.Contains(picture, `class="curve c0"`); drawn != (name == "sample") {
 			t.Errorf("%s: drawn is %v", name, drawn)
+		}
+	}
+}
+
+// Letters of a bold font are 9 units wide at most, taken together: nothing that is written may be cut off.
+func TestSVG_NamesFitIntoIt(t *testing.T) {
+	for _, most := range []time.Duration{8880 * time.Microsecond, 14 * time.Millisecond, 99900 * time.Millisecond} {
+		r := sample()
+		r.Latency = newLatency()
+		r.Latency.record(most, 1)
+		var b strings.Builder
+		if err := WriteSVG(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		names := regexp.MustCompile(`<text class="n0" x="([0-9.]+)" y="[0-9.]+">([^<]+)`).FindAllStringSubmatch(b.String(), -1)
+		for _, name := range names {
+			if x, err := strconv.ParseFloat(name[1], 64); err != nil || x+9*float64(utf8.RuneCountInString(name[2])) > pictureWidth {
+				t.Errorf("%q begins at %s of %g: %v", name[2], name[1], pictureWidth, err)
+			}
+		}
+		if len(names) != 1 {
+			t.Errorf("%v: %d names", most, len(names))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -17,7 +18,10 @@ func cpu(pid int) (time.Duration, error) {
 	// clock_getcpuclockid(3): the complement of the process shifted by three, and CPUCLOCK_SCHED.
 	clock := int32(^pid<<3 | 2)
 	var t unix.Timespec
-	if err := unix.ClockGettime(clock, &t); err != nil {
+	switch err := unix.ClockGettime(clock, &t); {
+	case errors.Is(err, unix.EINVAL):
+		return 0, fmt.Errorf("there is no process %d", pid)
+	case err != nil:
 		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
 	}
 	return time.Duration(t.Nano()), nil

@@ -268,7 +268,7 @@ func TestRun_SaysWhyNothingCanBeMeasured(t *testing.T) {
 		{"no edge", func(c *Config) { c.URLs = []string{"ws://" + nobody(t) + "/ws"} }, ErrNoEdge, "connection refused"},
 		{"no NATS", func(c *Config) { c.NATS.Servers = []string{"nats://" + nobody(t)} }, ErrNoNATS, "connection refused"},
 		{"no stream", func(c *Config) { c.NATS.Stream.Name = "OTHER" }, ErrNoNATS, ""},
-		{"no WebSocket", func(c *Config) { c.URLs = []string{"ws" + strings.TrimPrefix(web.URL, "http")} }, nil, "refused with 404 : that is no answer of an edge"},
+		{"no WebSocket", func(c *Config) { c.URLs = []string{"ws" + strings.TrimPrefix(web.URL, "http")} }, nil, "refused with 404 Not Found: that is no answer of an edge"},
 		{"too many clients", func(c *Config) { c.Clients = 1 << 30 }, ErrNoDescriptors, "raise the limit"},
 		{"all faults at once", func(c *Config) { c.Subscriptions, c.Size, c.Slow = 2, 1, 1 }, nil, "--size: 1 must be"},
 		{"wildcard", func(c *Config) { c.Topic = "*" }, nil, "--topic: "},

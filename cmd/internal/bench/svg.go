@@ -45,8 +45,8 @@ const (
 	panelHeight  = 330.0
 	footHeight   = 16.0
 	plotLeft     = 84.0
-	plotRight    = pictureWidth - 92
-	plotTop      = 44.0 // within a panel
+	plotRight    = pictureWidth - 120 // behind it stand the curves' names
+	plotTop      = 44.0               // within a panel
 	plotBottom   = 284.0
 )
 
