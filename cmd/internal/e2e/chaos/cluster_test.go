@@ -30,11 +30,9 @@ type cluster struct {
 	nats       []*natsServer
 	line       *nats.Conn // the test's own
 	edges      []*edge
-	publishers []*program
+	publishers []*publisher
 	load       *load
-	clients    []Client
-	crowd      *program
-	journal    string
+	audiences  []*audience
 	wait       time.Duration
 	idle       map[string]resources // of each edge, before anybody came
 }
@@ -43,7 +41,16 @@ type cluster struct {
 type edge struct {
 	*program
 	node *node
-	path string // of its program
+	path string   // of its program
+	nats string   // where it finds NATS
+	more []string // settings, beside what all have
+}
+
+// publisher is one of a host's.
+type publisher struct {
+	*program
+	node *node
+	host string
 	nats string // where it finds NATS
 }
 
@@ -65,6 +72,7 @@ const balancer = "10.77.0.41"
 type plan struct {
 	edge    string                                 // the program; "": as it is
 	crowd   string                                 // the same, for the clients
+	edges   []string                               // settings of theirs, beside what all have
 	wait    time.Duration                          // at the end, for clients to have everything; 0: patience
 	proxied func(*cluster, []*natsServer) []string // addresses that the edges know instead of NATS'
 }
@@ -101,7 +109,7 @@ func newCluster(t *testing.T, p plan) *cluster {
 		p.edge = built(t, "edge")
 	}
 	for i := range 3 {
-		e := &edge{node: c.network.add(fmt.Sprintf("edge-%d", i+1), 21+i), path: p.edge, nats: strings.Join(known, ",")}
+		e := &edge{node: c.network.add(fmt.Sprintf("edge-%d", i+1), 21+i), path: p.edge, nats: strings.Join(known, ","), more: p.edges}
 		c.edges = append(c.edges, e)
 		e.start()
 	}
@@ -110,8 +118,9 @@ func newCluster(t *testing.T, p plan) *cluster {
 	}
 	for i, host := range []string{"north", "south"} {
 		m := c.network.add(fmt.Sprintf("publisher-%d", i+1), 31+i)
-		c.publishers = append(c.publishers, m.start(m.name, command{path: built(t, "publisher"), env: settings, args: []string{"--nats", strings.Join(urls, ","),
-			"--admin", m.address + ":8082", "--host", host, "--docker-host", "unix:///nowhere/docker.sock"}}))
+		p := &publisher{node: m, host: host, nats: strings.Join(urls, ",")}
+		c.publishers = append(c.publishers, p)
+		p.start()
 	}
 	c.balance(c.network.add("haproxy", 41))
 	c.leader()
@@ -122,9 +131,9 @@ func newCluster(t *testing.T, p plan) *cluster {
 		}
 	}
 	for _, e := range c.edges {
-		c.idle[e.node.name] = e.resources()
+		c.idle[e.node.name] = c.resources(e)
 	}
-	c.gather(p.crowd)
+	c.crowded(p.crowd)
 	c.load.start()
 	c.load.goOn(100)
 	return c
@@ -132,8 +141,15 @@ func newCluster(t *testing.T, p plan) *cluster {
 
 func (e *edge) start() {
 	e.node.t.Helper()
-	e.program = e.node.start(e.node.name, command{path: e.path, env: append(slices.Clone(settings), "TIDINGS_LINGER=1s", "TIDINGS_HEARTBEAT="+heartbeat.String(), "TIDINGS_TRUSTED_PROXIES="+balancer),
+	env := append(slices.Clone(settings), "TIDINGS_LINGER=1s", "TIDINGS_HEARTBEAT="+heartbeat.String(), "TIDINGS_TRUSTED_PROXIES="+balancer)
+	e.program = e.node.start(e.node.name, command{path: e.path, env: append(env, e.more...),
 		args: []string{"--auth", "none", "--listen", e.node.address + ":8080", "--admin", e.node.address + ":8081", "--name", e.node.name, "--nats", e.nats}})
+}
+
+func (p *publisher) start() {
+	p.node.t.Helper()
+	p.program = p.node.start(p.node.name, command{path: built(p.node.t, "publisher"), env: settings, args: []string{"--nats", p.nats,
+		"--admin", p.node.address + ":8082", "--host", p.host, "--docker-host", "unix:///nowhere/docker.sock"}})
 }
 
 func (e *edge) admin() string { return "http://" + e.node.address + ":8081" }
@@ -187,48 +203,6 @@ func (c *cluster) balance(m *node) {
 	})
 }
 
-// tastes are what clients may subscribe to.
-var tastes = [][]string{
-	{"orders.>"},
-	{"orders.a", "alerts.*"},
-	{"orders.*", "orders.a", "metrics.*"},
-	{"metrics.>", "containers.*"},
-	{"*.x", "*.a", "metrics.m1"},
-	{"orders.b", "alerts.x", "host.*", "metrics.>"},
-}
-
-// gather starts the clients, in a node of their own.
-func (c *cluster) gather(path string) {
-	c.t.Helper()
-	if path == "" {
-		path = self(c.t)
-	}
-	c.journal = filepath.Join(c.t.TempDir(), "journal")
-	for i := range 24 {
-		kind := Library
-		if i%3 == 0 {
-			kind = Witness
-		}
-		c.clients = append(c.clients, Client{Name: fmt.Sprintf("%s-%d", kind, i), Kind: kind, Patterns: tastes[(i+c.random.IntN(2))%len(tastes)]})
-	}
-	m := c.network.add("clients", 51)
-	c.crowd = m.start("crowd", command{path: path, env: []string{roleVariable + "=" + roleCrowd}})
-	c.tell(orders{URL: "ws://" + balancer + "/ws", Journal: c.journal, Clients: c.clients})
-	c.crowd.await(ready)
-}
-
-// tell writes a line to the crowd.
-func (c *cluster) tell(value any) {
-	c.t.Helper()
-	text, err := json.Marshal(value)
-	if err == nil {
-		_, err = c.crowd.stdin.Write(append(text, '\n'))
-	}
-	if err != nil {
-		c.t.Fatalf("tell the crowd: %v", err)
-	}
-}
-
 // finish ends the load, waits until the clients have everything, and returns what happened.
 func (c *cluster) finish() History {
 	c.t.Helper()
@@ -237,18 +211,16 @@ func (c *cluster) finish() History {
 	for _, s := range c.nats {
 		s.healthy()
 	}
-	c.tell(farewell{Last: c.load.last, Wait: c.wait})
-	c.crowd.exitWithin(2 * patience) // it waits itself, for clients that may never have everything
-	h := History{Scenario: c.t.Name(), Seed: c.seed, Began: c.load.began, Ended: ended, Clients: c.clients, Acked: c.load.acked}
+	for _, a := range c.audiences {
+		a.tell(farewell{Last: c.load.last, Wait: c.wait})
+	}
+	h := History{Scenario: c.t.Name(), Seed: c.seed, Began: c.load.began, Ended: ended, Acked: c.load.acked}
+	for _, a := range c.audiences {
+		a.exitWithin(2 * patience) // it waits itself, for clients that may never have everything
+		h.Clients = append(h.Clients, a.clients...)
+		h.Events = append(h.Events, a.saw(c.t)...)
+	}
 	h.Stored = c.stored()
-	file, err := os.Open(c.journal)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer file.Close()
-	if h.Events, err = ReadEvents(file); err != nil {
-		c.t.Fatal(err)
-	}
 	c.keep(h)
 	return h
 }

@@ -4,9 +4,9 @@
 // # Who plays
 //
 // Three nats-servers with a stream of three replicas, three edges behind HAProxy, two publishers of hosts, publishers that
-// count, and a crowd of clients: each a process with an address of its own (network_test.go, cluster_test.go). Half of the
-// counting topics are `every` topics, half `latest` ones. Two thirds of the clients are edge/client (crowd_test.go); the others
-// are written from the protocol's page alone, and keep what they are sent as it comes (witness_test.go).
+// count, and an audience of clients: each a process with an address of its own (network_test.go, cluster_test.go, audience_test.go).
+// Half of the counting topics are `every` topics, half `latest` ones. Two thirds of the clients are edge/client (crowd_test.go);
+// the others are written from the protocol's page alone, and keep what they are sent as it comes (witness_test.go).
 //
 // The stage (stage_test.go) is a set of namespaces that the test binary makes and runs itself in: of networks, so that
 // nothing touches the machine's own; of mounts and processes, so that the system clears all of it away when the run ends,
@@ -26,12 +26,13 @@
 //   - What the stream has acknowledged it holds.
 //
 // It also measures for how long a client had nothing at all, and how late a message came; each scenario has its bound. At the
-// end the edges use no more goroutines, descriptors and memory than before anybody came (resources_test.go).
+// end the edges use no more goroutines, descriptors, memory and subscriptions at NATS than before anybody came (resources_test.go).
 //
 // # The scenarios
 //
 //	edges_test.go        an edge is killed, paused; all are restarted in turn
 //	nats_test.go         the stream's leader is killed, cut off, cut off from the other servers alone; all are restarted in turn
+//	halfopen_test.go     clients vanish, an edge vanishes, and no FIN tells it
 //	publishers_test.go   one of two publishers is killed
 //	frames_test.go       a relay (relay_test.go) that knows NATS' frames loses, doubles and delays single messages, and the last ones
 //	packets_test.go      packets are lost; an edge's line is narrow

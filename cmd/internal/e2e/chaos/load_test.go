@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ var counted = []string{"orders.a", "orders.b", "alerts.x", "metrics.m1", "metric
 // beat is the time between two messages of a topic.
 const beat = 50 * time.Millisecond
 
-// load is publishers that count: {"n":1}, {"n":2}… on each topic, the next one when the last one was acknowledged.
+// load is publishers that count: {"n":1,…}, {"n":2,…}… on each topic, the next one when the last one was acknowledged.
 type load struct {
 	t     testing.TB
 	lines []*nats.Conn // to each server one: what one cannot take, another may
@@ -30,6 +32,7 @@ type load struct {
 	began time.Time
 	stop  context.CancelFunc
 	all   sync.WaitGroup
+	bulk  atomic.Int64 // bytes that each message has beside its number
 
 	mu    sync.Mutex
 	next  map[string]int
@@ -82,7 +85,8 @@ func (l *load) publish(topic string) error {
 	l.next[topic]++
 	n := l.next[topic]
 	l.mu.Unlock()
-	m := &nats.Msg{Subject: "tidings.pub." + topic, Data: fmt.Appendf(nil, `{"n":%d}`, n), Header: nats.Header{}}
+	data := fmt.Appendf(nil, `{"n":%d,"bulk":"%s"}`, n, strings.Repeat(".", int(l.bulk.Load())))
+	m := &nats.Msg{Subject: "tidings.pub." + topic, Data: data, Header: nats.Header{}}
 	m.Header.Set(nats.MsgIdHdr, fmt.Sprintf("%d-%s-%d", l.seed, topic, n))
 	var err error
 	for i, deadline := n, time.Now().Add(patience); time.Now().Before(deadline); i++ {
