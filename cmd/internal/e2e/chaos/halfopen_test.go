@@ -39,9 +39,7 @@ func TestClients_VanishedLoseNothing(t *testing.T) {
 
 	began := time.Now()
 	noPong, tooSlow := e.closed(wire.CloseNoPong), e.closed(wire.CloseTooSlow)
-	for _, chain := range []string{"INPUT", "OUTPUT"} {
-		cut.node.filter("-A %s -j DROP", chain)
-	}
+	mend := cut.node.vanish()
 	stopped.signal(syscall.SIGSTOP)
 	c.closes(e, wire.CloseNoPong, noPong+2*each)
 	// Two heartbeats count from the first ping that is not answered, which comes within one.
@@ -69,9 +67,7 @@ func TestClients_VanishedLoseNothing(t *testing.T) {
 		c.load.goOnFor(time.Minute)
 	}
 
-	for _, chain := range []string{"INPUT", "OUTPUT"} {
-		cut.node.filter("-D %s -j DROP", chain)
-	}
+	mend()
 	stopped.signal(syscall.SIGCONT)
 	stuffed.signal(syscall.SIGCONT)
 	away := time.Since(began)

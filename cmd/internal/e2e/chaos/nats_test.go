@@ -36,17 +36,16 @@ func TestNATS_PartitionedLosesNothing(t *testing.T) {
 func TestNATS_RoutesDroppedLosesNothing(t *testing.T) {
 	c := newCluster(t, plan{})
 	s := c.leader()
-	cut := func(how string) {
-		for _, other := range c.nats {
-			if other != s {
-				s.node.filter("-%s INPUT -s %s -j DROP", how, other.node.address)
-				s.node.filter("-%s OUTPUT -d %s -j DROP", how, other.node.address)
-			}
+	var mend []func()
+	for _, other := range c.nats {
+		if other != s {
+			mend = append(mend, s.node.part(other.node))
 		}
 	}
-	cut("A")
 	c.load.goOnFor(20 * time.Second)
-	cut("D")
+	for _, mended := range mend {
+		mended()
+	}
 	s.healthy()
 	c.load.goOn(500)
 	_, r := c.verdict(Rules{})

@@ -77,10 +77,35 @@ func (m *node) plug() {
 	}
 }
 
-// filter changes the node's packet filter, as in "-A INPUT -j DROP".
-func (m *node) filter(rule string, values ...any) {
+// part drops packets between two nodes, both ways, and tells neither.
+func (m *node) part(other *node) (mend func()) {
 	m.t.Helper()
-	m.do("iptables -w " + fmt.Sprintf(rule, values...))
+	return m.drop("INPUT -s "+other.address, "OUTPUT -d "+other.address)
+}
+
+// vanish drops all packets of a node, both ways.
+func (m *node) vanish() (mend func()) {
+	m.t.Helper()
+	return m.drop("INPUT", "OUTPUT")
+}
+
+// lose drops one in twenty of the packets that come to a node.
+func (m *node) lose() (mend func()) {
+	m.t.Helper()
+	return m.drop("INPUT -m statistic --mode random --probability 0.05")
+}
+
+func (m *node) drop(rules ...string) (mend func()) {
+	m.t.Helper()
+	for _, rule := range rules {
+		m.do("iptables -w -A " + rule + " -j DROP")
+	}
+	return func() {
+		m.t.Helper()
+		for _, rule := range rules {
+			m.do("iptables -w -D " + rule + " -j DROP")
+		}
+	}
 }
 
 // do runs a command in the node, and waits for its end.

@@ -11,17 +11,13 @@ import (
 // Of the packets of every edge, and of one NATS server, one in twenty is lost. (This is what TCP is for; it makes everything late.)
 func TestPackets_LostLoseNothing(t *testing.T) {
 	c := newCluster(t, plan{})
-	nodes := []*node{c.nats[0].node}
+	mend := []func(){c.nats[0].node.lose()}
 	for _, e := range c.edges {
-		nodes = append(nodes, e.node)
-	}
-	const loss = "INPUT -m statistic --mode random --probability 0.05 -j DROP"
-	for _, m := range nodes {
-		m.filter("-A " + loss)
+		mend = append(mend, e.node.lose())
 	}
 	c.load.goOn(1000)
-	for _, m := range nodes {
-		m.filter("-D " + loss)
+	for _, mended := range mend {
+		mended()
 	}
 	c.load.goOn(200)
 	_, r := c.verdict(Rules{})
