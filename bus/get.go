@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -114,25 +113,11 @@ func (c *Conn) get(ctx context.Context, requests []getRequest, take func(i int, 
 func (c *Conn) newest(ctx context.Context, filters []string) ([]uint64, error) {
 	places := make([]uint64, len(filters))
 	for i, filter := range filters {
-		body, err := json.Marshal(map[string]string{"last_by_subj": filter})
+		last, _, err := c.stored(ctx, storedRequest{Last: filter})
 		if err != nil {
-			return nil, fmt.Errorf("encode a request: %w", err)
+			return nil, err
 		}
-		reply, err := c.nc.RequestWithContext(ctx, c.cfg.API+".STREAM.MSG.GET."+c.cfg.Stream.Name, body)
-		if err != nil {
-			return nil, lineError(err)
-		}
-		var answer struct {
-			Error   *jetstream.APIError
-			Message struct{ Seq uint64 }
-		}
-		if err := json.Unmarshal(reply.Data, &answer); err != nil {
-			return nil, fmt.Errorf("NATS' answer cannot be read: %w", err)
-		}
-		if answer.Error != nil && answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
-			return nil, apiError(answer.Error)
-		}
-		places[i] = answer.Message.Seq
+		places[i] = last.Seq
 	}
 	return places, nil
 }

@@ -16,6 +16,9 @@ const auditEvery = 15 * time.Second
 
 // audit compares what was passed on with what the stream has.
 func (h *hub) audit() {
+	if !h.degraded && h.anyReady() {
+		h.suspect()
+	}
 	all := h.holes || len(h.suspected) > 0
 	var patterns []bus.Pattern
 	for _, p := range h.roots() {

@@ -52,7 +52,8 @@
 //
 // A hole between NATS and the hub shows by a message's prev. The hub then holds back all that follows, reads what is
 // missing from the stream, and goes on (repair.go). The same happens after NATS was away. A last message that was lost is
-// betrayed by no later one; the hub asks the stream for it now and then (audit.go).
+// betrayed by no later one; the hub asks the stream for it now and then (audit.go). It also asks whether the places that it
+// passed on are what they were: a power cut may cost a stream its end (trail.go).
 //
 // # Slow clients
 //
@@ -94,7 +95,7 @@
 //   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate), part by part however
 //     long it was (TestOutage_LongBacklog_ArrivesWholeAndInOrder); a lost last message is found
 //     (TestLostLastMessage_IsFoundByTheAudit, TestLostLastValue_IsFoundWhereAHoleShowed). A stream that was lost is said to be (TestStreamMadeAnew_IsToldAndGoesOn,
-//     TestStreamInMemory_LostByARestart_IsToldAndGoesOn).
+//     TestStreamInMemory_LostByARestart_IsToldAndGoesOn), and so is the lost end of one (TestStreamThatLostItsEnd_*).
 //   - An edge that stops loses nobody: it is not ready at once, takes in whom load balancers still send, and parts with its
 //     clients one by one (TestDrain_WaitsForLoadBalancersFirst, TestDrain_AsksOneByOne, TestDrain_AsksAndThenCloses). One that
 //     joined later fills up (TestOldConnection_IsAskedToMoveOn).

@@ -248,8 +248,12 @@ func (l *loop) keep(f *feed, fr *frame) {
 	}
 }
 
-func (l *loop) forget(f *feed) {
+func (l *loop) forget(f *feed) { l.lose(f, f.recent.drop) }
+
+func (l *loop) forgetNewest(f *feed) { l.lose(f, f.recent.dropNewest) }
+
+func (l *loop) lose(f *feed, drop func()) {
 	before := f.recent.bytes
-	f.recent.drop()
+	drop()
 	l.recentBytes += f.recent.bytes - before
 }

@@ -32,6 +32,7 @@ type hub struct {
 	listener    *bus.Listener
 	epoch       string // of the stream; "" until it has been read
 	at          uint64 // highest place of the stream that was passed on
+	trail       trail
 	topics      map[bus.Topic]*topic
 	interests   map[bus.Pattern]*interest
 	wild        []*interest               // those of interests with a wildcard
@@ -42,6 +43,7 @@ type hub struct {
 	reread      reread                    // and those that ended a moment ago
 	reach       reach
 	up          time.Time // since when the line to NATS has been up, as last seen
+	proven      time.Time // up of the line over which the stream was last found not to have lost what was passed on
 	degraded    bool
 	since       time.Time // when degraded last changed
 	repairing   bool      // live messages are held back until what is missing before them is there
@@ -83,6 +85,8 @@ func (h *hub) run() {
 	defer audits.Stop()
 	tidy := time.NewTicker(rereadFor)
 	defer tidy.Stop()
+	marks := time.NewTicker(markEvery)
+	defer marks.Stop()
 	for {
 		// A line that broke comes first, for what comes over the next one has to wait.
 		select {
@@ -108,6 +112,8 @@ func (h *hub) run() {
 			h.audit()
 		case <-tidy.C:
 			h.reread.forget()
+		case <-marks.C:
+			h.trail.mark()
 		case p := <-h.listener.Dropped():
 			h.repair("messages dropped for want of room", []bus.Pattern{p}, h.at)
 		}
@@ -153,8 +159,10 @@ func (h *hub) stateChanged(s bus.State) {
 	switch {
 	case !s.Connected && !h.degraded:
 		h.takeIn()
+		h.trail.mark()
 		h.tellStatus(true, s.Since)
 	case broke && !h.repairing && !h.anyReady(): // nothing was passed on that could have been missed
+		h.at, h.trail = 0, trail{}
 		if h.degraded {
 			h.tellStatus(false, time.Now())
 		}
@@ -197,13 +205,16 @@ func (h *hub) setEpoch(epoch string) (anew bool) {
 	h.reread = reread{}
 	h.reach.said = time.Time{}
 	// A repair of all that the new stream has follows wherever this was noticed. What was held back may be of the old one.
-	h.at, h.again = 0, false
+	h.at, h.again, h.trail = 0, false, trail{}
 	h.holdBack(nil)
 	for _, in := range h.interests {
 		in.loaded, in.early = 0, nil
 	}
 	for _, l := range h.loops {
-		l.post(func(l *loop) { l.restart() })
+		l.post(func(l *loop) {
+			l.rewind(0)
+			l.doubt = doubt{}
+		})
 	}
 	return true
 }

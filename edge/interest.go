@@ -149,6 +149,9 @@ func (h *hub) loadedAll(batch []*interest, snapshot bus.Snapshot) {
 	fresh := map[bus.Topic]bool{} // topics that no interest was ready for: what was read is news of them
 	for _, m := range snapshot.Messages {
 		fresh[m.Topic] = h.topics[m.Topic] == nil
+		if m.Seq > h.trail.tip.Seq {
+			h.trail.pass(m)
+		}
 	}
 	for _, in := range batch {
 		if in.closed {

@@ -3,6 +3,7 @@ package edge
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -28,6 +29,7 @@ type loop struct {
 	// The loop's own.
 	now         time.Time
 	epoch       string
+	doubt       doubt
 	degraded    bool
 	since       time.Time // when degraded last changed
 	conns       slab
@@ -321,24 +323,29 @@ func (l *loop) status(degraded bool, since time.Time) {
 	})
 }
 
-// restart forgets the positions of a stream that is no more.
-func (l *loop) restart() {
+// rewind forgets what came from behind a place of the stream: it is not there any more.
+func (l *loop) rewind(to uint64) {
 	for _, f := range l.feeds {
-		for f.recent.n > 0 {
-			l.forget(f)
+		for f.recent.n > 0 && f.recent.at(f.recent.n-1).seq > to {
+			l.forgetNewest(f)
 		}
-		f.seq, f.recent.floor = 0, 0
+		f.seq, f.recent.floor = min(f.seq, to), min(f.recent.floor, to)
 	}
 	for _, v := range l.views {
-		v.last, v.retained = nil, nil
+		if v.retained != nil && v.retained.seq > to {
+			v.last, v.retained = nil, nil
+		}
 	}
 	l.conns.each(func(_ uint32, c *conn) {
 		for i := range c.subs {
-			c.subs[i].from, c.subs[i].live = 0, 0
+			s := &c.subs[i]
+			s.from, s.live = min(s.from, to), min(s.live, to)
 		}
 		if c.lag != nil {
-			clear(c.lag.cursors)
-			c.lag.stale = nil
+			for i := range c.lag.cursors {
+				c.lag.cursors[i] = min(c.lag.cursors[i], to)
+			}
+			maps.DeleteFunc(c.lag.stale, func(v *view, _ uint64) bool { return v.last == nil })
 		}
 	})
 }

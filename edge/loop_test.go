@@ -26,7 +26,7 @@ func TestNewStream_VoidsValuesOfLaggingClients(t *testing.T) {
 	l.fallBehind(0, c)
 	c.lag.blocked = true
 	l.spread(dataFrame(topic, bus.Message{Topic: topic.name, Seq: 7, Payload: []byte(`1`)}, false))
-	l.restart()
+	l.rewind(0)
 	c.lag.blocked = false
 	l.mark(0, c)
 	l.flush()

@@ -50,6 +50,7 @@ type metrics struct {
 	limited       map[limit]prometheus.Counter
 	reloads       map[reload]prometheus.Counter
 	certificate   prometheus.Gauge
+	replays       map[bool]prometheus.Counter // by whether they are refills
 	gaps          map[wire.GapReason]prometheus.Counter
 	tokens        map[judgement]prometheus.Counter
 	acting        prometheus.Gauge
@@ -69,7 +70,7 @@ type metrics struct {
 	overflow      prometheus.Counter
 	slow          prometheus.Counter
 	repairs       prometheus.Counter
-	replays       prometheus.Counter
+	rewinds       prometheus.Counter
 	lag           prometheus.Histogram
 	turns         prometheus.Histogram
 }
@@ -148,7 +149,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		overflow:      counter("overflow_total", "Messages without a place in the stream that a lagging client did not get."),
 		slow:          counter("slow_clients_total", "Times that a client's socket was full and it began to lag."),
 		repairs:       counter("repairs_total", "Times that messages missing from NATS' live delivery were read from the stream."),
-		replays:       counter("replays_total", "Reads of the stream for clients that came back or fell behind; those who ask for the same share one."),
+		rewinds:       counter("stream_rewinds_total", "Times that the stream was found to have lost messages that were passed on, and to have given their places to others."),
 		lag: histogram("delivery_lag_seconds", "Time from the stream's taking a message to the end of the turn in which a loop wrote it to its clients; one observation for each message and loop.",
 			prometheus.ExponentialBuckets(0.0005, 2, 15)),
 		turns: histogram("loop_turn_seconds", "Time of one turn of a loop, waiting excluded.", prometheus.ExponentialBuckets(0.00002, 4, 9)),
@@ -185,6 +186,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	for _, r := range reloads {
 		m.reloads[r] = v.WithLabelValues(string(r))
 	}
+	v = vec("replays_total", "Reads of the stream for clients that came back (resume) or fell behind (refill); those who ask for the same share one.", "cause")
+	m.replays = map[bool]prometheus.Counter{false: v.WithLabelValues("resume"), true: v.WithLabelValues("refill")}
 	v = vec("gaps_total", "Gaps told to clients, by reason.", "reason")
 	for _, g := range wire.GapReasons {
 		m.gaps[g] = v.WithLabelValues(string(g))

@@ -27,7 +27,7 @@ func (l *loop) ask(slot uint32, c *conn) {
 	r := ref{slot, c.gen}
 	hub := l.node.hub
 	key := newReplayKey(patterns, refillRead)
-	key.after = after
+	key.after, key.refill = after, true
 	hub.mail.put(func() {
 		hub.replay(key, func(got replayed) {
 			l.post(func(l *loop) { l.refilled(r, key, got) })

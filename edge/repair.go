@@ -54,17 +54,22 @@ func (h *hub) repair(why string, patterns []bus.Pattern, after uint64) {
 
 // readMissing reads the next part of what is missing, and with the last one how things stand.
 func (h *hub) readMissing(patterns []bus.Pattern, after uint64) {
+	line, epoch, past, proven := h.up, h.epoch, h.past(), h.proven.Equal(h.up)
 	h.work(func(ctx context.Context) func() {
 		var part bus.Replay
 		var last bus.Snapshot
+		var found end
 		err := h.patiently(ctx, "read what is missing", func(ctx context.Context) error {
 			// The subscriptions have to be in force again before the stream is read, or a message
 			// between the two would be in neither.
 			err := h.bus.Flush(ctx)
-			if err == nil {
+			if err == nil && !proven {
+				found, err = past.find(ctx, h.bus, epoch)
+			}
+			if err == nil && !found.lost {
 				part, err = h.bus.After(ctx, after, repairRead, patterns...)
 			}
-			if err == nil && !part.More {
+			if err == nil && !found.lost && !part.More {
 				last, err = h.bus.Last(ctx, patterns...)
 			}
 			return err
@@ -72,9 +77,14 @@ func (h *hub) readMissing(patterns []bus.Pattern, after uint64) {
 		return func() {
 			switch {
 			case err != nil: // the hub is being stopped
+			case found.lost && epoch == h.epoch:
+				h.repairing = false
+				h.rewind(found.kept)
 			case part.More:
+				h.proven = line
 				h.repairedPart(patterns, part)
 			default:
+				h.proven = line
 				h.repaired(patterns, part, last)
 			}
 		}
@@ -137,7 +147,13 @@ func (h *hub) repaired(patterns []bus.Pattern, part bus.Replay, last bus.Snapsho
 			}
 		})
 	}
-	if !h.passOn(patterns, part.Messages, math.MaxUint64, now) {
+	// Values that are older than what was read, and yet news: the stream lost those that came after them.
+	older := slices.DeleteFunc(last.Messages, func(m bus.Message) bool {
+		return m.Topic.Delivery() != bus.Latest || m.Seq > part.Position.Seq
+	})
+	missing := slices.Concat(older, part.Messages)
+	slices.SortStableFunc(missing, bySeqOfMessage)
+	if !h.passOn(patterns, missing, math.MaxUint64, now) {
 		return
 	}
 	if h.again {
@@ -206,21 +222,34 @@ func (h *hub) areRoots(patterns []bus.Pattern) bool {
 	})
 }
 
-// suspect looks whether the stream is still the one that it was, now and then: a new one counts from 1 again, so its
-// messages look like old ones.
+// suspect looks whether the stream is still the one that it was, now and then: a new one counts from 1 again, and one that lost its
+// end from there, so its messages look like old ones.
 func (h *hub) suspect() {
 	now := time.Now()
 	if h.repairing || now.Before(h.nextSuspect) {
 		return
 	}
 	h.nextSuspect = now.Add(suspectEvery)
+	epoch, past := h.epoch, h.past()
 	h.work(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
+		var found end
 		s, err := h.bus.StreamState(ctx)
+		if err == nil && s.Epoch == epoch {
+			found, err = past.find(ctx, h.bus, epoch)
+		}
 		return func() {
-			if err == nil && s.Epoch != h.epoch && h.setEpoch(s.Epoch) {
-				h.repair("the stream was made anew", h.roots(), 0)
+			switch {
+			case err != nil:
+			case s.Epoch != h.epoch:
+				if h.setEpoch(s.Epoch) {
+					h.repair("the stream was made anew", h.roots(), 0)
+				}
+			case found.lost && h.repairing:
+				h.proven = time.Time{} // what is read next finds it too
+			case found.lost:
+				h.rewind(found.kept)
 			}
 		}
 	})

@@ -15,6 +15,7 @@ type replayKey struct {
 	limit    int    // messages at most
 	after    uint64 // all after this place
 	last     int    // or, if not 0, the last n of each topic
+	refill   bool   // for who fell behind, not for who came back
 }
 
 func newReplayKey(patterns []bus.Pattern, limit int) replayKey {
@@ -92,7 +93,7 @@ func (h *hub) replay(key replayKey, done func(replayed)) {
 	}
 	r := &replay{key: key, waiting: []waiter{w}}
 	h.replays = append(h.replays, r)
-	h.metrics.replays.Inc()
+	h.metrics.replays[key.refill].Inc()
 	h.work(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()

@@ -36,6 +36,14 @@ func (r *ring) drop() {
 	r.floor = max(r.floor, f.seq)
 }
 
+// dropNewest forgets the newest frame, as if it had never come.
+func (r *ring) dropNewest() {
+	i := (r.start + r.n - 1) % len(r.frames)
+	r.bytes -= len(r.frames[i].wire)
+	r.frames[i] = nil
+	r.n--
+}
+
 func (r *ring) at(i int) *frame { return r.frames[(r.start+i)%len(r.frames)] }
 
 // after is the index of the first frame behind a place; r.n if there is none.

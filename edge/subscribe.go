@@ -136,6 +136,10 @@ func (l *loop) finish(c *conn) {
 // reachFor asks whether the stream reaches a want's position, where that lies beyond what has been passed on here.
 func (l *loop) reachFor(slot uint32, c *conn, p *pending, i int) (asks bool) {
 	w := &p.wants[i]
+	if w.Since != nil && l.doubt.of(w.Since.Seq) {
+		w.beyond = true
+		return false
+	}
 	if w.held || w.asked || w.Since == nil || w.Since.Epoch != l.epoch || w.Since.Seq <= w.feed.seq {
 		return false
 	}

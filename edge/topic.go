@@ -89,7 +89,7 @@ func (h *hub) ingest(m bus.Message) error {
 	t := h.topic(m.Topic)
 	if t == nil {
 		h.early(m)
-		h.at = max(h.at, m.Seq)
+		h.passed(m)
 		return nil
 	}
 	if m.Seq != 0 {
@@ -102,7 +102,7 @@ func (h *hub) ingest(m bus.Message) error {
 			return errHole
 		}
 		t.seq = m.Seq
-		h.at = max(h.at, m.Seq)
+		h.passed(m)
 	}
 	f := h.frame(t, m)
 	if !t.every && m.Seq != 0 {
