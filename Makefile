@@ -62,8 +62,8 @@ e2e: needs ## whole clusters, also ones that break; CHAOS=full for longer outage
 	CHAOS=$(CHAOS) SOAK=$${SOAK:-2m} $(GO) test -count=1 -v -timeout 25m -p 1 ./cmd/internal/e2e/...
 
 .PHONY: soak
-soak: ## two edges with churn, and a client behind a modem, for SOAK (30m)
-	SOAK=$${SOAK:-30m} $(GO) test -count=1 -v -timeout 0 -run '^(TestSoak|TestSlowLink)_' ./cmd/internal/e2e
+soak: ## two edges with churn for SOAK (30m), and a client behind a modem for ten minutes of it, as root
+	CHAOS=$(CHAOS) SOAK=$${SOAK:-30m} $(GO) test -count=1 -v -timeout 0 -run '^(TestSoak|TestSlowLink)_' ./cmd/internal/e2e/...
 
 .PHONY: fuzz-seeds
 fuzz-seeds: ## every fuzz target with its seeds

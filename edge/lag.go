@@ -22,13 +22,19 @@ type lag struct {
 	turns   uint64           // how many have come to
 	blocked bool             // the socket is full: wait until it can be written
 	asking  bool             // messages are being read from the stream
-	moved   time.Time
+	moved   time.Time        // when the socket last took something
+	share   int              // bytes of the next write
 }
 
-// Limits of one write to a lagging connection. Small writes, chosen late, keep the values new.
+// Limits of one write to a lagging connection, after which the socket is asked again whether it can be written: the kernel takes far more
+// at once than it can send, and values that wait there get old. So writes to a socket that drains slowly are small, and chosen late;
+// those to one that has room again within a moment become large.
 const (
-	catchUpBytes  = 32 << 10
+	shareLeast    = 2 << 10
+	shareMost     = 32 << 10
 	catchUpFrames = 128
+
+	brisk = 50 * time.Millisecond // a socket that has room again so soon may be given twice as much
 )
 
 // fallBehind makes a connection lag: from here on it is owed places instead of frames. All that was passed on so far
@@ -37,7 +43,7 @@ func (l *loop) fallBehind(slot uint32, c *conn) {
 	if c.lag != nil {
 		return
 	}
-	g := &lag{cursors: make([]uint64, len(c.subs)), moved: l.now}
+	g := &lag{cursors: make([]uint64, len(c.subs)), moved: l.now, share: shareLeast}
 	for i := range c.subs {
 		g.cursors[i] = c.subs[i].feed.seq
 	}
@@ -110,13 +116,25 @@ func (l *loop) spreadSlow(slot uint32, c *conn, v *view, f *frame) {
 	}
 }
 
-// block waits until a connection's socket can be written again.
+// block waits until a connection's socket can be written again, which may be now.
 func (l *loop) block(slot uint32, c *conn) {
 	c.lag.blocked = true
 	l.arm(slot, c, c.armed|poll.Writable)
 }
 
-// catchUp sends a lagging connection what it is owed, as far as its socket takes it.
+// unblock goes on with a connection whose socket can be written again.
+func (l *loop) unblock(slot uint32, c *conn) {
+	g := c.lag
+	g.blocked = false
+	if l.now.Sub(g.moved) < brisk {
+		g.share = min(2*g.share, shareMost)
+	} else {
+		g.share = max(g.share/2, shareLeast)
+	}
+	l.mark(slot, c)
+}
+
+// catchUp sends a lagging connection what it is owed: a share of it, if its socket takes that.
 func (l *loop) catchUp(slot uint32, c *conn, sent *tally) {
 	g := c.lag
 	for !g.blocked {
@@ -162,6 +180,9 @@ func (l *loop) catchUp(slot uint32, c *conn, sent *tally) {
 		if !l.progress(slot, c, n, err) {
 			return
 		}
+		if len(buf) >= g.share {
+			l.block(slot, c) // more may be owed
+		}
 	}
 }
 
@@ -203,7 +224,7 @@ func (l *loop) caughtUp(slot uint32, c *conn) {
 func (l *loop) choose(slot uint32, c *conn) []*frame {
 	g := c.lag
 	batch, size := l.turn.batch[:0], 0
-	room := func() bool { return size < catchUpBytes && len(batch) < catchUpFrames }
+	room := func() bool { return size < g.share && len(batch) < catchUpFrames }
 	add := func(f *frame) {
 		batch = append(batch, f)
 		size += len(f.wire)

@@ -163,8 +163,7 @@ func (l *loop) ready(e poll.Event) {
 		return
 	}
 	if e.Writable && c.lag != nil {
-		c.lag.blocked = false
-		l.mark(r.slot, c)
+		l.unblock(r.slot, c)
 	}
 	switch {
 	case e.Broken && c.armed&poll.Readable == 0: // it is not being heard, and this would be told again and again

@@ -73,7 +73,7 @@ type stream struct {
 	inErr   error
 	out     []byte
 	outErr  error
-	full    bool // the owner met ErrAgain and waits for room
+	full    bool // the owner waits until what it wrote is on its way
 	stopped bool
 	lent    bool // detached: the connection is somebody else's
 }
@@ -173,7 +173,7 @@ func (s *stream) write(b []byte) (int, error) {
 	}
 	n := min(len(b), streamOut-len(s.out))
 	s.out = append(s.out, b[:n]...)
-	s.full = n < len(b)
+	s.full = n < len(b) || s.want&Writable != 0
 	s.mu.Unlock()
 	signal(s.given)
 	if n < len(b) {
@@ -188,10 +188,8 @@ func (s *stream) arm(i Interest) {
 	s.want = i
 	e := Event{Token: s.token,
 		Readable: i&Readable != 0 && (len(s.in) > 0 || s.inErr != nil),
-		Writable: i&Writable != 0 && (len(s.out) < streamOut || s.outErr != nil)}
-	if e.Writable {
-		s.full = false
-	}
+		Writable: i&Writable != 0 && (len(s.out) == 0 || s.outErr != nil)}
+	s.full = i&Writable != 0 && !e.Writable
 	s.mu.Unlock()
 	if e.Readable || e.Writable {
 		s.home.post(e)

@@ -23,8 +23,7 @@ import (
 	"tidings/edge/wire"
 )
 
-// soaking is how long the tests of this file and of slowlink_test.go go on: SOAK in the environment, as in 30m. Without it a soak
-// is left out.
+// soaking is how long the test of this file goes on: SOAK in the environment, as in 30m. Without it it is left out.
 func soaking(t testing.TB) time.Duration {
 	t.Helper()
 	if os.Getenv("SOAK") == "" {

@@ -37,6 +37,7 @@
 //	frames_test.go       a relay (relay_test.go) that knows NATS' frames loses, doubles and delays single messages, and the last ones
 //	packets_test.go      packets are lost; an edge's line is narrow
 //	mixed_test.go        all that (fault_test.go) as it comes: the seed draws what is broken, when, and for how long, and prints it
+//	slowlink_test.go     a client by itself behind a modem's line: how old its values are (ten minutes with SOAK=30m)
 //	mutation_test.go     one line of the deduplication, of the hole filling or of the resume is taken out: the checker notices
 //
 // Each can be run alone, and prints what it saw:

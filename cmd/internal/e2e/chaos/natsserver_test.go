@@ -49,15 +49,18 @@ http: 0.0.0.0:8222
 max_payload: 2MB
 no_fast_producer_stall: true
 jetstream { store_dir: "%[2]s" }
+`
+
+const natsRoutes = `
 cluster {
   name: chaos
   listen: 0.0.0.0:6222
   no_advertise: true
-  routes: [%[3]s]
+  routes: [%s]
 }
 `
 
-// newNATS prepares the servers of a cluster, without starting them.
+// newNATS prepares the servers of a cluster, or one that is by itself, without starting them.
 func newNATS(t testing.TB, nodes []*node) []*natsServer {
 	t.Helper()
 	dir := t.TempDir()
@@ -68,7 +71,10 @@ func newNATS(t testing.TB, nodes []*node) []*natsServer {
 	var servers []*natsServer
 	for _, m := range nodes {
 		s := &natsServer{node: m, config: filepath.Join(dir, m.name+".conf")}
-		text := fmt.Sprintf(natsConfig, m.name, filepath.Join(dir, m.name), strings.Join(routes, ", "))
+		text := fmt.Sprintf(natsConfig, m.name, filepath.Join(dir, m.name))
+		if len(nodes) > 1 {
+			text += fmt.Sprintf(natsRoutes, strings.Join(routes, ", "))
+		}
 		if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

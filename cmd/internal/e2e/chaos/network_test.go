@@ -3,10 +3,16 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
+	"net"
+	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // network is a bridge with nodes on it, in the stage's namespace. The stage itself is on it as gateway.
@@ -114,6 +120,40 @@ func (m *node) do(command string) {
 	if err := ip("netns exec " + m.name + " " + command); err != nil {
 		m.t.Fatal(err)
 	}
+}
+
+// narrow makes the cable towards the node one that carries so many bits a second, with a queue before it of so many bytes: what does
+// not fit in there is lost.
+func (m *node) narrow(rate, queue int) {
+	m.t.Helper()
+	if said, err := exec.Command("tc", strings.Fields(fmt.Sprintf("qdisc add dev %s root tbf rate %dbit burst 1600 limit %d", m.port(), rate, queue))...).CombinedOutput(); err != nil {
+		m.t.Fatalf("tc: %v: %s", err, said)
+	}
+}
+
+// dial connects from the node to an address.
+func (m *node) dial(ctx context.Context, kind, address string) (net.Conn, error) {
+	runtime.LockOSThread() // which is in the node as long as this takes; it ends with the goroutine where it cannot come back
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	defer here.Close()
+	there, err := os.Open("/run/netns/" + m.name)
+	if err != nil {
+		return nil, err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, os.NewSyscallError("setns", err)
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, kind, address)
+	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
+		return nil, os.NewSyscallError("setns", back)
+	}
+	runtime.UnlockOSThread()
+	return conn, err
 }
 
 func (n *network) must(command string, values ...any) {

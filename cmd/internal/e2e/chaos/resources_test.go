@@ -26,11 +26,18 @@ const (
 // resources reads what an edge uses, without what it has dropped.
 func (c *cluster) resources(e *edge) resources {
 	c.t.Helper()
-	if status, body := get(e.admin() + "/debug/pprof/heap?gc=1"); status != 200 {
-		c.t.Fatalf("collect the garbage of %s: %d %.200s", e.name, status, body)
-	}
-	_, body := get(e.admin() + "/metrics")
+	body := e.measured()
 	return resources{metric(body, "go_goroutines"), metric(body, "process_open_fds"), metric(body, "go_memstats_heap_inuse_bytes"), c.subscriptions(e)}
+}
+
+// measured is the metrics' page of an edge that has collected its garbage.
+func (e *edge) measured() (page string) {
+	e.t.Helper()
+	if status, body := get(e.admin() + "/debug/pprof/heap?gc=1"); status != 200 {
+		e.t.Fatalf("collect the garbage of %s: %d %.200s", e.name, status, body)
+	}
+	_, page = get(e.admin() + "/metrics")
+	return page
 }
 
 // subscriptions counts what an edge has subscribed to at NATS, which knows it by its name.
