@@ -26,7 +26,8 @@ func Under(section string, err error) error {
 }
 
 // Load returns the effective configuration: flags, over the environment, over the file of --config, over the defaults.
-// Checks see the whole of it and add what is wrong with it to their eyes. The error is a [Faults] with everything.
+// Checks see the whole of it and add what is wrong with it to their eyes. The error is a [Faults] with everything, or, where the
+// file cannot be read, with that alone.
 func (p Program[T]) Load(flags *pflag.FlagSet, checks ...Check[T]) (T, error) {
 	var config T
 	l := loader{
@@ -41,7 +42,9 @@ func (p Program[T]) Load(flags *pflag.FlagSet, checks ...Check[T]) (T, error) {
 	if err := l.defaults.ReadConfig(bytes.NewReader(p.file)); err != nil {
 		panic(err) // ours, see document
 	}
-	l.readGiven()
+	if err := l.readGiven(); err != nil {
+		return config, Faults{err.Error()} // what it says is not known, so that anything else may be its fault
+	}
 	l.faults = append(l.faults, unknownEnvironment(os.Environ())...)
 	for _, f := range l.fields {
 		l.fill(f)
@@ -74,13 +77,13 @@ type loader struct {
 }
 
 // readGiven reads the file of --config, if there is one.
-func (l *loader) readGiven() {
+func (l *loader) readGiven() error {
 	l.path, _ = lookup(prefix + "CONFIG")
 	if l.flags.Changed(configFlag) {
 		l.path, _ = l.flags.GetString(configFlag)
 	}
 	if l.path == "" {
-		return
+		return nil
 	}
 	content, entries, err := readFile(l.path)
 	if err == nil {
@@ -88,8 +91,7 @@ func (l *loader) readGiven() {
 		err = l.values.ReadConfig(bytes.NewReader(content))
 	}
 	if err != nil {
-		l.faults = append(l.faults, err.Error())
-		return
+		return err
 	}
 	l.given = entries
 	if l.section != "" {
@@ -97,6 +99,7 @@ func (l *loader) readGiven() {
 		maps.DeleteFunc(entries, func(key string, _ entry) bool { return key != l.section && !strings.HasPrefix(key, l.section+".") })
 	}
 	l.faults = append(l.faults, unknownKeys(l.path, entries, l.fields)...)
+	return nil
 }
 
 // fill finds a field's value. One that cannot be read keeps the default, so that it causes no faults further on.

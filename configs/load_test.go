@@ -134,6 +134,8 @@ func TestLoad_NamesWrongValues(t *testing.T) {
 		{"tokens: {grants_claim: ''}", "tokens.grants_claim: is missing; tidings is usual ("},
 		{"nats: {servers: []}", "nats.servers: is empty"},
 		{"nats: {servers: [127.0.0.1]}", `nats.servers: "127.0.0.1" is no address of NATS`},
+		{"nats: {servers: ['127.0.0.1:4222']}", `nats.servers: "127.0.0.1:4222" is no address of NATS`},
+		{"nats: {servers: ['ada:secret@127.0.0.1:4222']}", `nats.servers: "xxxxx" is no address of NATS`},
 		{"nats: {servers: [{a: b}]}", "nats.servers: entry 1 of the list is no text ("},
 		{"log: {level: loud}", `log.level: "loud" is none of debug, info, warn, error (`},
 		{"a: b: c", "given.yaml: yaml: "},
@@ -176,7 +178,8 @@ func TestLoad_TellsAllFaultsAtOnce(t *testing.T) {
 func TestLoad_MissingFileIsAFault(t *testing.T) {
 	for _, path := range []string{"/no/such/file.yaml", t.TempDir(), "/dev/zero"} {
 		var faults Faults
-		if _, err := load(t, ForEdge, "", "--config", path); !errors.As(err, &faults) {
+		_, err := load(t, ForEdge, "", "--config", path, "--listen", "nowhere")
+		if !errors.As(err, &faults) || len(faults) != 1 || !strings.Contains(faults[0], path) {
 			t.Errorf("%s: got %v", path, err)
 		}
 	}

@@ -83,9 +83,9 @@ func shortest(d time.Duration) string {
 func mask(address string) string {
 	u, err := url.Parse(address)
 	switch {
-	case err != nil:
-		return masked
-	case u.User == nil:
+	case (err != nil || u.User == nil) && strings.Contains(address, "@"):
+		return masked // a password without a scheme before it is one all the same
+	case err != nil || u.User == nil:
 		return address
 	}
 	if _, hasPassword := u.User.Password(); hasPassword {
