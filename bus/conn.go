@@ -215,11 +215,11 @@ func (c *Conn) lineFailed(err error) {
 	news := c.lineErr == nil || !strings.EqualFold(c.lineErr.Error(), err.Error()) // NATS' client spells some in two ways
 	c.lineErr = err
 	c.mu.Unlock()
-	if !news {
+	if !news || errors.Is(err, nats.ErrNoServers) { // that is but the sum of a first round; the next attempt says why
 		return
 	}
 	if refused(err) {
-		c.log.Error("NATS refuses this login, trying again for ever: has it changed?", "error", err)
+		c.log.Error("NATS refuses this login, trying again for ever: it is what nats.credentials, nats.nkey or nats.user say", "error", err)
 		return
 	}
 	c.log.Warn("cannot reach NATS, trying again for ever", "error", err)

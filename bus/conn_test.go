@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,31 @@ import (
 	"tidings/bus"
 	"tidings/bus/bustest"
 )
+
+func TestConnect_SaysWhyAndOnlyThat(t *testing.T) {
+	nobody := bustest.New(t)
+	nobody.Stop()
+	said := make(chan string, 16)
+	c, err := bus.Connect(t.Context(), bus.Config{Servers: []string{nobody.URL()}, Logger: slog.New(slog.NewTextHandler(lines(said), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if line := <-said; !strings.Contains(line, "cannot reach NATS") || !strings.Contains(line, "refused") {
+		t.Errorf("the first that is said is %s", line)
+	}
+}
+
+// lines passes on what is logged.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	select {
+	case l <- string(p):
+	default:
+	}
+	return len(p), nil
+}
 
 func TestConnect_BeforeNATSIsThere(t *testing.T) {
 	server := bustest.New(t)
