@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tidings/cmd/internal/daemon"
+	"tidings/edge/auth"
 )
 
 // bearer is where a tool's token comes from.
@@ -65,6 +66,9 @@ const howToShow = "--token-file FILE or TIDINGS_TOKEN shows one; `tidings token 
 const maxTokenFile = 64 << 10
 
 func readToken(path string) (string, error) {
+	if err := noToken(path); err != nil {
+		return "", err
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -75,6 +79,15 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return token, nil
+}
+
+// noToken tells who gave a token in place of the name of its file, which is soon done, and does not repeat it.
+func noToken(path string) error {
+	if _, _, err := auth.Peek(path); err != nil {
+		return nil
+	}
+	return errors.New("that is a token itself, which whoever sees the command line can use: " +
+		"put it into a file and give that one's name, or into TIDINGS_TOKEN")
 }
 
 func tokenFrom(input io.Reader) (string, error) {

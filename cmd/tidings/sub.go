@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -162,8 +163,12 @@ func (s subscription) follow(ctx context.Context, stdout, stderr io.Writer) erro
 // errEnough ends a subscription that has printed what was asked for.
 var errEnough = errors.New("enough messages")
 
-// unreachable says what to do about an edge that is not there.
+// unreachable says what to do about an edge that is not there, or not to be trusted.
 func unreachable(address string, err error) error {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("%w\nthis machine does not trust the certificate of %s: name the file of its authority in SSL_CERT_FILE, or another edge with --url",
+			err, redact(address))
+	}
 	return daemon.WithCode(daemon.ExitUnavailable,
 		fmt.Errorf("%w\nno edge at %s: start one with `tidings run`, or name another with --url", err, redact(address)))
 }

@@ -55,6 +55,8 @@ func TestToken_OpensAnEdgeForWhatItGrants(t *testing.T) {
 		{"sub to something else", []string{"sub", "--token-file", token, ">"}, "", 1, "", "forbidden"},
 		{"sub without its file", []string{"sub", "--token-file", token + "s", "demo.hello"}, "", 2, "", "no such file"},
 		{"sub with another file", []string{"sub", "--token-file", "token_test.go", "demo.hello"}, "", 2, "", "holds something else than a token"},
+		{"sub with the token for its file", []string{"sub", "--token-file", string(content), "demo.hello"}, "", 2, "", "that is a token itself"},
+		{"explain with the token for its file", []string{"token", "explain", strings.TrimSpace(string(content))}, "", 2, "", "write it to standard input"},
 		{"bench", []string{"bench", "--token-file", token, "--nats", r.nats, "--clients", "2", "--duration", "100ms", "--warmup", "1ms"}, "", 0, "deliver", ""},
 		{"bench without", []string{"bench", "--nats", r.nats, "--clients", "2", "--duration", "100ms"}, "", 1, "", "unauthorized"},
 	} {
@@ -64,6 +66,9 @@ func TestToken_OpensAnEdgeForWhatItGrants(t *testing.T) {
 			code, stdout, stderr := invoke(t, "", c.args...)
 			if code != c.code || !strings.Contains(stdout, c.stdout) || !strings.Contains(stderr, c.stderr) {
 				t.Errorf("ended with %d, want %d:\n%s%s", code, c.code, stdout, stderr)
+			}
+			if strings.Contains(stderr, string(content[:20])) {
+				t.Errorf("the token is repeated: %s", stderr)
 			}
 		})
 	}

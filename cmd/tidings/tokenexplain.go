@@ -41,7 +41,12 @@ your edge. Without, it can only tell what the token says of itself.
 		if err != nil {
 			return err
 		}
-		file, err := input(cmd, append(args, "-")[0], "a token")
+		path := append(args, "-")[0]
+		if noToken(path) != nil {
+			return daemon.WithCode(daemon.ExitUsage, errors.New("that is a token itself, which whoever sees the command line can use: "+
+				"put it into a file and give that one's name, or write it to standard input"))
+		}
+		file, err := input(cmd, path, "a token")
 		if err != nil {
 			return err
 		}

@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
+	"log"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,6 +52,20 @@ func TestTools_ExitCodes(t *testing.T) {
 				t.Errorf("ended with %d, want %d: %s%s", code, c.code, stdout, stderr)
 			}
 		})
+	}
+}
+
+func TestTools_AnEdgeThatIsNotTrustedIsNotOneThatIsNotThere(t *testing.T) {
+	edge := httptest.NewUnstartedServer(http.NotFoundHandler())
+	edge.Config.ErrorLog = log.New(io.Discard, "", 0)
+	edge.StartTLS()
+	defer edge.Close()
+	address := "wss" + strings.TrimPrefix(edge.URL, "https") + "/ws"
+	for _, tool := range []string{"sub", "last"} {
+		code, _, stderr := invoke(t, "", tool, "--url", address, "a")
+		if code != 1 || !strings.Contains(stderr, "name the file of its authority in SSL_CERT_FILE") || strings.Contains(stderr, "no edge") {
+			t.Errorf("%s ended with %d: %s", tool, code, stderr)
+		}
 	}
 }
 
