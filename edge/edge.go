@@ -78,7 +78,7 @@ func (e *Edge) listen() (err error) {
 	o := poll.Options{SendBuffer: e.cfg.SendBuffer, Unsent: unsentMax}
 	if e.cfg.TLS.on() {
 		if e.keyring, err = newKeyring(e.cfg.TLS, e.metrics, e.log); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrTLS, err)
 		}
 		o.Over = e.secure
 	}

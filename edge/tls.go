@@ -2,6 +2,7 @@ package edge
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"time"
 
@@ -26,6 +27,9 @@ const (
 	MinVersion12       = "1.2"
 	MinVersion13       = "1.3"
 )
+
+// ErrTLS is New's error when the files of Config.TLS cannot be used.
+var ErrTLS = errors.New("TLS")
 
 // on reports whether there is to be TLS at all.
 func (t TLS) on() bool { return t != TLS{} }

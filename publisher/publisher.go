@@ -45,7 +45,7 @@ func New(c Config) (*Publisher, error) {
 	if c.Actions != nil { // Run would find out no sooner than NATS is there and the host's name was won
 		l := &ledger{path: c.Actions.AuditFile}
 		if err := l.open(); err != nil {
-			return nil, fmt.Errorf("publisher: actions: audit_file: %w", err)
+			return nil, fmt.Errorf("publisher: actions: audit_file: %w: no action is done without a record, so make that directory, and let this user write there", err)
 		}
 		l.close()
 	}

@@ -45,6 +45,22 @@ func TestEdge_SaysThatItIsOpen(t *testing.T) {
 	edge.Await(edge.Stderr, regexp.MustCompile(`"level":"WARN","msg":"(auth is none.*WHOEVER REACHES IT MAY SUBSCRIBE TO EVERYTHING)`))
 }
 
+func TestEdge_SaysThatItsKeysAreOfNoUse(t *testing.T) {
+	t.Setenv("TIDINGS_DRAIN_WAIT", "0s")
+	t.Setenv("TIDINGS_TOKENS_SECRET", "a secret that is long enough, but not to guess")
+	edge := daemontest.Start(t, run, "edge", "--auth", "none", "--listen", "127.0.0.1:0", "--admin", "none", "--nats", bustest.New(t).URL())
+	edge.Await(edge.Stderr, regexp.MustCompile(`"level":"WARN","msg":"(auth is none, so that nobody is asked for a token, although there are keys)`))
+}
+
+func TestEdge_ACertificateThatDoesNotWorkIsAFaultOfTheConfiguration(t *testing.T) {
+	t.Setenv("TIDINGS_TLS_CERT", t.TempDir()+"/tls.crt")
+	t.Setenv("TIDINGS_TLS_KEY", "main_test.go")
+	code, _, stderr := daemontest.Invoke(t, run, "", "edge", "--auth", "none", "--listen", "127.0.0.1:0", "--admin", "none", "--nats", "nats://127.0.0.1:1")
+	if code != 78 || !strings.Contains(stderr, "edge: TLS: ") || !strings.Contains(stderr, "tls.crt: no such file") || strings.Contains(stderr, "--listen") {
+		t.Errorf("ended with %d: %s", code, stderr)
+	}
+}
+
 func TestEdge_DoesNotStartOpenByOversight(t *testing.T) {
 	code, _, stderr := daemontest.Invoke(t, run, "", "edge", "--listen", "127.0.0.1:0", "--admin", "none")
 	if code != 78 || !strings.Contains(stderr, "auth: tokens needs keys: name them in tokens.secret_files") {

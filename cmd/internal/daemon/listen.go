@@ -15,8 +15,9 @@ func Listen(ctx context.Context, address, flag string) (net.Listener, error) {
 	return listener, Taken(err, flag)
 }
 
-// Taken adds to an error of opening a port what to do about it.
+// Taken adds to an error of opening a port what to do about it. Other errors stay as they are.
 func Taken(err error, flag string) error {
+	_, ofPort := errors.AsType[*net.OpError](err)
 	switch {
 	case err == nil:
 		return nil
@@ -24,6 +25,8 @@ func Taken(err error, flag string) error {
 		return WithCode(ExitUnavailable, fmt.Errorf("%w: stop what listens there, or choose another address with %s", err, flag))
 	case errors.Is(err, os.ErrPermission):
 		return WithCode(ExitUnavailable, fmt.Errorf("%w: ports below 1024 are the system's; choose another with %s", err, flag))
+	case !ofPort:
+		return err
 	}
 	return fmt.Errorf("%w: choose an address of this machine with %s", err, flag)
 }

@@ -3,6 +3,7 @@ package serve
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -49,11 +50,14 @@ func New(config configs.Serving, verifier *auth.Verifier, conn *bus.Conn, logger
 		c.Actor = conn
 	}
 	e, err := edge.New(c)
-	if err != nil {
+	switch {
+	case errors.Is(err, edge.ErrTLS):
+		return nil, daemon.WithCode(daemon.ExitConfig, err)
+	case err != nil:
 		return nil, daemon.Taken(err, "--listen")
 	}
 	if c.Open {
-		warnOpen(logger, e.Addr())
+		warnOpen(logger, e.Addr(), verifier != nil)
 	} else {
 		logger.Info("auth is tokens: who has none is refused", "listen", e.Addr().String())
 	}
@@ -128,8 +132,11 @@ func orNever(d time.Duration) time.Duration {
 	return d
 }
 
-// warnOpen says out loud that nobody is asked who they are.
-func warnOpen(logger *slog.Logger, address net.Addr) {
+// warnOpen says out loud that nobody is asked who they are, and that keys which may be there change nothing about that.
+func warnOpen(logger *slog.Logger, address net.Addr, keys bool) {
+	if keys {
+		logger.Warn("auth is none, so that nobody is asked for a token, although there are keys to verify some with; --auth tokens has them asked")
+	}
 	if daemon.IsLoopback(address) {
 		logger.Info("auth is none: whoever is on this machine may subscribe to everything", "listen", address.String())
 		return
