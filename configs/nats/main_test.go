@@ -37,10 +37,10 @@ func open(t *testing.T) *house {
 	dir := t.TempDir()
 	cert, key := bustest.Certificate(t, dir)
 	h.ca = cert
-	t.Setenv("TIDINGS_SERVER_CERT", cert)
-	t.Setenv("TIDINGS_SERVER_KEY", key)
-	t.Setenv("TIDINGS_STORE", filepath.Join(dir, "jetstream"))
-	for _, name := range []string{"TIDINGS_ADMIN", "TIDINGS_EDGE", "TIDINGS_PUBLISHER_WEB_1", "TIDINGS_PUBLISHER_WEB_2"} {
+	t.Setenv("NATS_SERVER_CERT", cert)
+	t.Setenv("NATS_SERVER_KEY", key)
+	t.Setenv("NATS_STORE", filepath.Join(dir, "jetstream"))
+	for _, name := range []string{"NATS_ADMIN", "NATS_EDGE", "NATS_PUBLISHER_WEB_1", "NATS_PUBLISHER_WEB_2"} {
 		pair, err := nkeys.CreateUser()
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func open(t *testing.T) *house {
 		t.Setenv(name, key)
 	}
 	h.url = bustest.NewFromFile(t, "nats.conf").URL()
-	h.admin = h.connect("TIDINGS_ADMIN", "_INBOX_admin", "$JS.API", bus.ManageAuto)
+	h.admin = h.connect("NATS_ADMIN", "_INBOX_admin", "$JS.API", bus.ManageAuto)
 	return h
 }
 
@@ -90,12 +90,12 @@ func ready(t *testing.T, cfg bus.Config) *bus.Conn {
 
 func (h *house) edge() *bus.Conn {
 	h.t.Helper()
-	return h.connect("TIDINGS_EDGE", "", "tidings.js", bus.ManageOperator)
+	return h.connect("NATS_EDGE", "", "tidings.js", bus.ManageOperator)
 }
 
 func (h *house) publisher(host string) *bus.Conn {
 	h.t.Helper()
-	role := "TIDINGS_PUBLISHER_" + strings.ToUpper(strings.ReplaceAll(host, "-", "_"))
+	role := "NATS_PUBLISHER_" + strings.ToUpper(strings.ReplaceAll(host, "-", "_"))
 	return h.connect(role, "_INBOX_tidings."+host, "tidings.js", bus.ManageOperator)
 }
 

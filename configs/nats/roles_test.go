@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/pflag"
 
 	"tidings/bus"
+	"tidings/configs"
 	"tidings/edge"
 	"tidings/edge/client"
 	"tidings/edge/wire"
@@ -168,7 +170,7 @@ func TestRoles_Actions(t *testing.T) {
 	if state := web1.State(); !state.Connected {
 		t.Error("the publisher was sent away")
 	}
-	pong, err := h.thief("TIDINGS_ADMIN", "_INBOX_admin").Request("$SRV.PING", nil, patience)
+	pong, err := h.thief("NATS_ADMIN", "_INBOX_admin").Request("$SRV.PING", nil, patience)
 	if err != nil || !strings.Contains(string(pong.Data), "tidings-publisher") {
 		t.Errorf("the operator lists publishers: %v, %v", pong, err)
 	}
@@ -203,10 +205,10 @@ func TestRoles_NothingBeyond(t *testing.T) {
 		role, inbox     string
 		publish, listen []string
 	}{
-		{"TIDINGS_EDGE", "_INBOX_tidings", append(everybody, "tidings.pub.metrics.web-1", "tidings.act", "tidings.act.web-1.x", "_R_.x.y", "$JS.API.STREAM.MSG.GET.TIDINGS"), []string{
+		{"NATS_EDGE", "_INBOX_tidings", append(everybody, "tidings.pub.metrics.web-1", "tidings.act", "tidings.act.web-1.x", "_R_.x.y", "$JS.API.STREAM.MSG.GET.TIDINGS"), []string{
 			">", "*.>", "tidings.>", "tidings.pub.>", "tidings.pub.metrics.web-1", "tidings.act.*", "tidings.act.web-1", "_INBOX.>", "_INBOX_admin.>", "_R_.>", "$JS.>", "$SYS.>", "$SRV.>", "tidings.js.>",
 		}},
-		{"TIDINGS_PUBLISHER_WEB_1", "_INBOX_tidings.web-1", slices.Concat(everybody, []string{"tidings.act.web-1", "tidings.act.web-2"}, api("DIRECT.GET.TIDINGS"), api("STREAM.MSG.GET.TIDINGS")), []string{
+		{"NATS_PUBLISHER_WEB_1", "_INBOX_tidings.web-1", slices.Concat(everybody, []string{"tidings.act.web-1", "tidings.act.web-2"}, api("DIRECT.GET.TIDINGS"), api("STREAM.MSG.GET.TIDINGS")), []string{
 			">", "*.>", "tidings.>", "tidings.pub.>", "tidings.pub.metrics.web-1", "tidings.live.>", "tidings.live.metrics.web-1",
 			"tidings.act.*", "tidings.act.web-2", "_INBOX.>", "_INBOX_tidings.>", "_INBOX_tidings.web-2.>", "_INBOX_admin.>", "_R_.>", "$JS.>", "$SYS.>", "tidings.js.>",
 		}},
@@ -251,7 +253,7 @@ func TestRoles_AnswersGoNowhereElse(t *testing.T) {
 		"tidings.pub.metrics.web-2", "tidings.pub.host.web-2", "tidings.live.metrics.web-2", "tidings.act.web-2",
 		"$JS.API.STREAM.PURGE.TIDINGS", "$JS.API.STREAM.DELETE.TIDINGS", "tidings.js.STREAM.PURGE.TIDINGS",
 	}
-	thief := h.thief("TIDINGS_PUBLISHER_WEB_1", "_INBOX_tidings.web-1")
+	thief := h.thief("NATS_PUBLISHER_WEB_1", "_INBOX_tidings.web-1")
 	own := "tidings.pub.host.web-1" // what it says of itself it may choose
 	questions := []string{own, "tidings.js.STREAM.INFO.TIDINGS", "tidings.js.DIRECT.GET.TIDINGS." + own}
 	stored := uint64(0)
@@ -302,7 +304,7 @@ func TestStream_IsWhatTheProgramsWant(t *testing.T) {
 	if err := json.Unmarshal(content, &want); err != nil {
 		t.Fatal(err)
 	}
-	js, err := jetstream.New(h.thief("TIDINGS_ADMIN", "_INBOX_admin").Conn)
+	js, err := jetstream.New(h.thief("NATS_ADMIN", "_INBOX_admin").Conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,5 +324,17 @@ func TestStream_IsWhatTheProgramsWant(t *testing.T) {
 	should, _ := json.MarshalIndent(created.CachedInfo().Config, "", "  ")
 	if string(is) != string(should) {
 		t.Errorf("programs make\n%s\nthe file makes\n%s", is, should)
+	}
+}
+
+// Who sets this up has nats.conf's names in the environment, and starts the programs from there: they refuse names of theirs that
+// they do not know.
+func TestNames_LeaveTheProgramsAlone(t *testing.T) {
+	open(t)
+	t.Setenv("TIDINGS_TOKENS_SECRET", "a secret that is long enough, but not to guess")
+	flags := pflag.NewFlagSet("edge", pflag.ContinueOnError)
+	configs.ForEdge.AddFlags(flags)
+	if _, err := configs.ForEdge.Load(flags); err != nil {
+		t.Error(err)
 	}
 }
