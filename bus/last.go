@@ -198,25 +198,54 @@ func (c *Conn) before(ctx context.Context, places []place) (map[place]Message, e
 
 // lookBack is one step of before: what is retained before each place, whatever it is. Places with one Seq share a request.
 func (c *Conn) lookBack(ctx context.Context, places map[place]place) (map[place]*nats.Msg, error) {
-	bySeq := map[uint64][]string{}
+	bySeq := map[uint64][]place{}
 	for p := range places {
 		if p.seq > 1 {
-			bySeq[p.seq] = append(bySeq[p.seq], c.subjects.pubTopic(p.topic))
+			bySeq[p.seq] = append(bySeq[p.seq], p)
 		}
 	}
 	var requests []getRequest
-	for seq, subjects := range bySeq {
+	var asked [][]place // by each of them
+	for seq, list := range bySeq {
+		subjects := make([]string, len(list))
+		for i, p := range list {
+			subjects[i] = c.subjects.pubTopic(p.topic)
+		}
 		for _, chunk := range chunked(subjects) {
 			requests = append(requests, getRequest{MultiLast: chunk, UpTo: seq - 1, Batch: len(chunk)})
+			asked, list = append(asked, list[:len(chunk)]), list[len(chunk):]
 		}
 	}
 	raw := make(map[place]*nats.Msg, len(places))
 	_, err := c.get(ctx, requests, func(i int, m *nats.Msg) {
+		asked[i] = nil
 		if t, ok := topicOf(c.subjects.pub, lastValue(m.Header, headerSubject)); ok {
 			raw[place{t, requests[i].UpTo + 1}] = m
 		}
 	})
-	return raw, err
+	if err != nil {
+		return nil, err
+	}
+	return raw, c.none(ctx, slices.Concat(asked...))
+}
+
+// none makes sure that nothing is retained before places at or behind which their topics have a message: a replica that has not
+// come to a place has no answer either, as if there were nothing before it. errLags: such a one took part.
+func (c *Conn) none(ctx context.Context, places []place) error {
+	requests := make([]getRequest, len(places))
+	for i, p := range places {
+		requests[i] = getRequest{Seq: 1, NextFor: c.subjects.pubTopic(p.topic)}
+	}
+	oldest := make([]uint64, len(places))
+	if _, err := c.get(ctx, requests, func(i int, m *nats.Msg) { oldest[i] = number(m, headerSequence) }); err != nil {
+		return err
+	}
+	for i, p := range places {
+		if oldest[i] < p.seq { // 0: not even the message whose predecessor is looked for
+			return errLags
+		}
+	}
+	return nil
 }
 
 // retained is which topics have messages in the stream, and how many.
