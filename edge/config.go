@@ -69,7 +69,7 @@ type Limits struct {
 	Connections           int // open at once; default 100,000
 	ConnectionsPerAddress int // open at once; default 20,000
 	HandshakesPerSecond   int // new connections, and as many at once; default 10,000
-	HandshakesPerAddress  int // a second, new connections and HTTP requests for topics, and ten times as many at once; default 1,000
+	HandshakesPerAddress  int // a second, new connections and HTTP requests, and ten times as many at once; default 1,000
 	EventStreams          int // streams of server-sent events open at once; default 1,000
 
 	// Of one user: of the tokens of one sub, on this edge.

@@ -80,7 +80,7 @@ func (d *door) count(client netip.Addr, now time.Time) *refusal {
 	return nil
 }
 
-// ask is asked for each handshake of a client, and for each HTTP request that costs as much.
+// ask is asked for each handshake of a client, and for each HTTP request.
 func (d *door) ask(client netip.Addr, now time.Time) *refusal {
 	if d.exempt(client) {
 		return nil

@@ -23,16 +23,25 @@ func (e *Edge) handler() http.Handler {
 	mux.HandleFunc("GET /last", e.last)
 	mux.HandleFunc("GET /events", e.events)
 	mux.Handle("/", e.cfg.Pages)
-	return mux
+	return e.limited(mux)
+}
+
+// limited asks the door about each request. Over a connection that is kept alive there is otherwise no end to them.
+func (e *Edge) limited(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		client, _ := e.proxies.sender(r)
+		if refused := e.door.ask(client, time.Now()); refused != nil {
+			w.Header().Set("Connection", "close")
+			refused.to(w)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // asked reads who asks for which topics, and whether they may; false: the request has been refused.
 func (e *Edge) asked(w http.ResponseWriter, r *http.Request) (*auth.Session, []bus.Pattern, bool) {
-	client, host := e.proxies.sender(r)
-	if refused := e.door.ask(client, time.Now()); refused != nil {
-		refused.to(w)
-		return nil, nil, false
-	}
+	_, host := e.proxies.sender(r)
 	if host == r.Host && e.rebound(host) {
 		refuseHTTP(w, wire.ForbiddenOrigin, reboundAdvice)
 		return nil, nil, false

@@ -142,6 +142,33 @@ func TestLimit_HandshakesPerAddress(t *testing.T) {
 	eventually(t, "one more is let in", func() bool { return n.ask(t, from("198.51.100.1", handshake)).StatusCode == 101 })
 }
 
+// A page costs next to nothing, but over one connection there would be no end to them.
+func TestLimit_HandshakesPerAddress_HoldsForPagesOverOneConnection(t *testing.T) {
+	n := newCluster(t).edge(behindProxy, func(cfg *edge.Config) { cfg.Limits.HandshakesPerAddress = 1 })
+	conn := n.tcp()
+	answers := bufio.NewReader(conn)
+	var r *http.Response
+	untilRefused(t, 1, 9, func() bool { // the connection was one of ten
+		fmt.Fprint(conn, from("198.51.100.1", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+		var err error
+		if r, err = http.ReadResponse(answers, nil); err != nil {
+			t.Fatal(err)
+		}
+		if r.StatusCode == 429 {
+			return false
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	})
+	if !r.Close {
+		t.Error("the connection is kept for more of them")
+	}
+	refused(t, r, 429, wire.TooManyRequests)
+	n.expectStruck("handshakes_per_address", 1)
+}
+
 func TestLimit_EventStreams(t *testing.T) {
 	n := newCluster(t).edge(func(cfg *edge.Config) { cfg.Limits.EventStreams = 1 })
 	events := "GET /events?topic=a.b HTTP/1.1\r\nHost: localhost\r\n\r\n"
