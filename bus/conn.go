@@ -240,6 +240,10 @@ func (c *Conn) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		c.lineFailed(err) // of an attempt to reconnect that got as far as being refused, NATS' client tells only here
 		return
 	}
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		c.log.Error("NATS does not let this login do that: is it that of this role, and of this host? configs/nats has what each needs", "error", err)
+		return
+	}
 	c.log.Warn("NATS reports an error", "error", err)
 }
 

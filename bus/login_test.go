@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
@@ -199,6 +201,21 @@ func TestLogin_RefusedIsSaidOnceAndTriedOn(t *testing.T) {
 	eventually(t, "it tries on", func() bool { return g.Attempts() > 4 })
 	if n := said.count("Authorization Violation") + said.count("authorization violation"); n != 2 || said.count("level=ERROR") != 2 {
 		t.Errorf("it was said %d times:\n%s", n, said.all())
+	}
+}
+
+func TestLogin_ThatMayNotIsToldFromOneThatIsRefused(t *testing.T) {
+	g := guard(t, `authorization { users: [ { user: ada, password: right, permissions: { publish: { deny: "tidings.pub.>" } } } ] }`)
+	c, said := g.connect(t, bus.Login{User: "ada", Password: "right"}, bus.TLS{})
+	ready(t, c)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := c.Publish(ctx, "orders.a", []byte("1"), bus.PublishOptions{}); err == nil {
+		t.Error("it was published")
+	}
+	eventually(t, "it says whose fault that is", func() bool { return said.count("NATS does not let this login do that") == 1 })
+	if said.count("tidings.pub.orders.a") != 1 || said.count("NATS refuses this login") != 0 || c.Ready() != nil {
+		t.Errorf("it says, and is %v:\n%s", c.Ready(), said.all())
 	}
 }
 
