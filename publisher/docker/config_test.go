@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"errors"
 	"os"
 	"reflect"
 	"slices"
@@ -68,6 +69,16 @@ func TestSockets_TheUsualPlacesInOrder(t *testing.T) {
 	t.Setenv("DOCKER_CERT_PATH", "/certs")
 	if got := endpoints(""); !slices.Equal(got, []endpoint{{url: "tcp://there:2376", tls: true}}) {
 		t.Errorf("with certificates: %v", got)
+	}
+}
+
+// Where there is no engine a publisher says so in a line that one can read, and does not call it a fault.
+func TestSockets_WithoutAnEngineAreToldInOneLine(t *testing.T) {
+	dir := t.TempDir()
+	_, err := findEngine(t.Context(), []endpoint{{url: "unix://" + dir + "/a.sock"}, {url: "unix://" + dir + "/b.sock"}})
+	want := "no container engine in reach: nothing listens at unix://" + dir + "/a.sock, unix://" + dir + "/b.sock"
+	if !errors.Is(err, errAbsent) || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
 	}
 }
 

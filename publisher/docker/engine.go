@@ -3,8 +3,10 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,19 +40,22 @@ var errAbsent = errors.New("no container engine in reach")
 
 // findEngine takes the first endpoint where an engine answers.
 func findEngine(ctx context.Context, endpoints []endpoint) (*engine, error) {
-	absent := errAbsent
+	absent := true
+	var looked []string
 	var failures []error
 	for _, e := range endpoints {
 		found, err := e.dial(ctx)
 		if err == nil {
 			return found, nil
 		}
+		looked = append(looked, e.url)
 		failures = append(failures, err) // the address is in it
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
-			absent = nil
-		}
+		absent = absent && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED))
 	}
-	return nil, errors.Join(append(failures, absent)...)
+	if absent { // which is no fault, and not worth a sentence for each
+		return nil, fmt.Errorf("%w: nothing listens at %s", errAbsent, strings.Join(looked, ", "))
+	}
+	return nil, errors.Join(failures...)
 }
 
 func (e endpoint) dial(ctx context.Context) (*engine, error) {

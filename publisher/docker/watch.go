@@ -67,7 +67,7 @@ func (s *Source) report(last *absence, err error) {
 	}
 	*last = absence(err.Error())
 	if errors.Is(err, errAbsent) {
-		s.logger.Info("no container engine in reach, looking on", "error", err)
+		s.logger.Info("looking on for a container engine", "reason", err)
 		return
 	}
 	s.logger.Warn("no container engine can be used, looking on", "error", err)
