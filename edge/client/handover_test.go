@@ -36,12 +36,7 @@ func TestGoingAway_MakesBeforeBreak(t *testing.T) {
 
 // Messages taken before NATS' clock was set back are no news of a new stream.
 func TestGoingAway_ClockSetBackMakesNoDuplicateNew(t *testing.T) {
-	s := newScene(t)
-	w := watch(t, s, Config{}, "container-events.*")
-	old := s.enter()
-	old.ack(old.hear("subscribe container-events.*"), 10)
-	old.say(wire.AppendGoingAway(nil, 1, "draining", 0, 0, 20000))
-	w.hears("connected to edge-0", "subscribed container-events.* at e1:10")
+	s, w, old := askedToGo(t)
 	a := s.enter()
 	r := a.hear("subscribe container-events.* since=e1:10")
 	w.hears("connected to edge-0")
@@ -56,12 +51,7 @@ func TestGoingAway_ClockSetBackMakesNoDuplicateNew(t *testing.T) {
 }
 
 func TestGoingAway_OldLineDiesEarly(t *testing.T) {
-	s := newScene(t)
-	w := watch(t, s, Config{}, "container-events.*")
-	old := s.enter()
-	old.ack(old.hear("subscribe container-events.*"), 10)
-	old.say(wire.AppendGoingAway(nil, 1, "draining", 0, 0, 20000))
-	w.hears("connected to edge-0", "subscribed container-events.* at e1:10")
+	s, w, old := askedToGo(t)
 	a := s.enter()
 	r := a.hear("subscribe container-events.* since=e1:10")
 	w.hears("connected to edge-0")
@@ -75,12 +65,7 @@ func TestGoingAway_OldLineDiesEarly(t *testing.T) {
 }
 
 func TestGoingAway_OldLineDiesWhileTheNewOneIsDialled(t *testing.T) {
-	s := newScene(t)
-	w := watch(t, s, Config{}, "container-events.*")
-	old := s.enter()
-	old.ack(old.hear("subscribe container-events.*"), 10)
-	old.say(wire.AppendGoingAway(nil, 1, "draining", 0, 0, 20000))
-	w.hears("connected to edge-0", "subscribed container-events.* at e1:10")
+	s, w, old := askedToGo(t)
 	a := s.enterSilently()
 	old.close(wire.CloseDraining, "")
 	w.hears("disconnected 1012 draining")
@@ -97,12 +82,7 @@ func TestGoingAway_OldLineDiesWhileTheNewOneIsDialled(t *testing.T) {
 }
 
 func TestGoingAway_NewLineDiesFirst(t *testing.T) {
-	s := newScene(t)
-	w := watch(t, s, Config{}, "container-events.*")
-	old := s.enter()
-	old.ack(old.hear("subscribe container-events.*"), 10)
-	old.say(wire.AppendGoingAway(nil, 1, "draining", 0, 0, 20000))
-	w.hears("connected to edge-0", "subscribed container-events.* at e1:10")
+	s, w, old := askedToGo(t)
 	s.enter().drop()
 	w.hears("connected to edge-0")
 	old.data("container-events.a", 11, 0)
@@ -187,4 +167,15 @@ func TestGap_NotOfWhatCameOverTheOldLine(t *testing.T) {
 	a.say(wire.AppendGap(nil, "container-events.b", 1, 9, 11, wire.GapExpired))
 	a.say(wire.AppendGap(nil, "container-events.c", 1, 8, 11, wire.GapExpired))
 	w.hears("subscribed container-events.* at e1:12 recovered=false", "gap container-events.b 9-11 expired", "gap container-events.c 8-11 expired")
+}
+
+// askedToGo is a client that holds one pattern, and has just been asked to connect elsewhere.
+func askedToGo(t *testing.T) (*scene, *audience, *actor) {
+	s := newScene(t)
+	w := watch(t, s, Config{}, "container-events.*")
+	old := s.enter()
+	old.ack(old.hear("subscribe container-events.*"), 10)
+	old.say(wire.AppendGoingAway(nil, 1, "draining", 0, 0, 20000))
+	w.hears("connected to edge-0", "subscribed container-events.* at e1:10")
+	return s, w, old
 }
