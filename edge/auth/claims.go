@@ -30,7 +30,7 @@ func screen(header map[string]any, claims jwt.MapClaims) error {
 			return refusef(reasonClaims, "its iss is no text")
 		}
 	}
-	for _, name := range []string{"exp", "nbf"} {
+	for _, name := range []string{"exp", "nbf", "iat"} {
 		if _, err := date(claims, name); err != nil {
 			return err
 		}

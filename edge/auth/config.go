@@ -24,7 +24,7 @@ type Config struct {
 	Algorithms []string      // the only ones to take; default: all that fit the keys
 	Issuers    []string      // one of these is a token's iss; default: any. A JWKS with an issuer of its own adds that one.
 	Audiences  []string      // one of these is among a token's aud; default: any
-	Leeway     time.Duration // by which clocks may differ, for exp and nbf; default 30 s; below 0: none
+	Leeway     time.Duration // by which clocks may differ, for exp, nbf and iat; default 30 s; below 0: none
 	NoExpiry   bool          // tokens without exp are taken as well
 
 	SubjectClaim string           // who the client is; default sub

@@ -4,7 +4,7 @@
 // # The way of a token
 //
 // Verify (verifier.go) bounds it, and has golang-jwt take it apart. What it says of itself is looked at (claims.go: screen) only to
-// choose among the keys that are configured: by iss, kid and alg. The parser checks the signature with those, then exp, nbf and aud.
+// choose among the keys that are configured: by iss, kid and alg. The parser checks the signature with those, then exp, nbf, iat and aud.
 // Then the claims are made a Session (claims.go, session.go): the patterns of the grants claim and, where the configuration maps
 // them, those of its roles (grants.go, act.go). Whatever is wrong becomes one of a closed list of reasons (refusal.go), each with a
 // counter (metrics.go); its text is for the operator.

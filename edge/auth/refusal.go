@@ -18,7 +18,7 @@ const (
 	reasonIssuer      reason = "issuer"        // of somebody who is not ours
 	reasonAudience    reason = "audience"      // for somebody else
 	reasonExpired     reason = "expired"       // exp has passed
-	reasonNotYet      reason = "not_yet_valid" // nbf has not come
+	reasonNotYet      reason = "not_yet_valid" // nbf or iat has not come
 	reasonClaims      reason = "claims"        // one is missing, or not what it has to be
 	reasonGrants      reason = "grants"        // a pattern that is none, or too many
 	reasonUnavailable reason = "unavailable"   // the keys of its issuer cannot be had

@@ -36,6 +36,7 @@ func New(cfg Config) (*Verifier, error) {
 	v := &Verifier{cfg: cfg, roles: map[string]role{}, issuers: map[string]*remote{}, metrics: newMetrics()}
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods(allowed(cfg.Algorithms)), jwt.WithJSONNumber(), jwt.WithStrictDecoding(), jwt.WithLeeway(cfg.Leeway),
+		jwt.WithIssuedAt(), // RFC 7519 §4.1.6 leaves it open: a token of tomorrow is of a clock, or an issuer, that is not to be trusted
 	}
 	if !cfg.NoExpiry {
 		options = append(options, jwt.WithExpirationRequired())
@@ -256,11 +257,13 @@ func refuse(err error, reached bool) error {
 	case is(jwt.ErrTokenRequiredClaimMissing):
 		return refusef(reasonClaims, "its exp or aud is missing")
 	case is(jwt.ErrInvalidType):
-		return refusef(reasonClaims, "its exp, nbf or aud is not of the form that it has to be")
+		return refusef(reasonClaims, "its exp, nbf, iat or aud is not of the form that it has to be")
 	case is(jwt.ErrTokenInvalidAudience):
 		return refusef(reasonAudience, "its aud is somebody else")
 	case is(jwt.ErrTokenNotValidYet):
 		return refusef(reasonNotYet, "its nbf has not come; do the clocks agree?")
+	case is(jwt.ErrTokenUsedBeforeIssued):
+		return refusef(reasonNotYet, "its iat has not come; do the clocks agree?")
 	case is(jwt.ErrTokenExpired):
 		return refusef(reasonExpired, "its exp has passed")
 	}
