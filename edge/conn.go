@@ -15,7 +15,7 @@ type conn struct {
 	head  int32  // its chain of dues in this turn; none: -1
 	tail  int32
 	state connState
-	slow  bool // not by the chain: it lags, or paces some topics
+	slow  bool // not by the chain: it lags, paces some topics, or is ahead
 
 	// The connection's life.
 	deflate     bool  // it takes compressed messages
@@ -33,6 +33,7 @@ type conn struct {
 	client      netip.Addr // whose connection it is, as far as proxies on the way can be trusted; zero: nobody's
 	session     *session   // who it is; nil: not known yet
 	subs        []sub
+	ahead       uint64 // the place from which it came, while this edge has not come to that; otherwise 0
 
 	// Only while there is need.
 	input   *input   // an incomplete request, frame or message
@@ -62,6 +63,7 @@ type sub struct {
 	place  uint32 // its own in feed.subs
 	last   uint16 // it was given so many of each topic up to where it is live
 	values bool   // it was given the retained values
+	ahead  bool   // where it is live from, this edge had not come to
 }
 
 // input is what has come in and is not complete.

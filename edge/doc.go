@@ -48,7 +48,8 @@
 // place P on you will miss nothing", with the newest values up to P. P comes to a loop through the same inbox as the
 // messages do, hence in order. Since a loop keeps what is recent of each pattern (ring.go), most returning clients are
 // served from memory; the others share reads of the stream with those that come back to places nearby (replay.go, reread.go).
-// A place that this edge has not come to may be one of a stream that lost its end, so the stream's leader is asked (reach.go).
+// A place that this edge has not come to may be one of a stream that lost its end, so the stream's leader is asked (reach.go);
+// what comes up to there is not sent again (ahead.go).
 //
 // A hole between NATS and the hub shows by a message's prev. The hub then holds back all that follows, reads what is
 // missing from the stream, and goes on (repair.go). The same happens after NATS was away. A last message that was lost is
@@ -89,7 +90,8 @@
 //   - A slow client gets the newest value of latest topics and all of `every` topics (TestSlowClient_GetsNewest,
 //     TestSlowClient_GetsAllOfEvery, TestSlowClient_AtItsWhim_MissesNothing), and each topic has its turn
 //     (TestSlowClient_EachTopicHasItsTurn).
-//   - A position is good on any edge (TestResume_OnAnotherEdge_MissesNothing), and what is gone is said
+//   - A position is good on any edge (TestResume_OnAnotherEdge_MissesNothing), also on one that was told later
+//     (TestResume_FromAheadOfThisEdge_BringsNothingTwice), and what is gone is said
 //     (TestResume_OfWhatExpired_IsToldAsAGap, TestResume_FromBeyondTheEnd_IsNoPosition). Many who come back at once cost NATS a read or two
 //     (TestThousandWhoResumeTheSame_CostOneRead, TestManyWhoResumeNearEachOther_ShareOneRead, BenchmarkResumeOf1000).
 //   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate), part by part however

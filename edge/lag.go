@@ -45,7 +45,7 @@ func (l *loop) fallBehind(slot uint32, c *conn) {
 	}
 	g := &lag{cursors: make([]uint64, len(c.subs)), moved: l.now, share: shareLeast}
 	for i := range c.subs {
-		g.cursors[i] = c.subs[i].feed.seq
+		g.cursors[i] = c.subs[i].passed()
 	}
 	c.lag, c.slow = g, true
 	l.node.metrics.lagging.Inc()
@@ -74,7 +74,7 @@ func (l *loop) putBack(c *conn, f *frame) {
 	default:
 		v := l.viewOf(f.topic)
 		for i := range c.subs {
-			if v.of(c.subs[i].feed) {
+			if s := &c.subs[i]; v.of(s.feed) && (!s.ahead || f.seq > s.live) {
 				c.lag.cursors[i] = min(c.lag.cursors[i], f.seq-1)
 			}
 		}
@@ -94,8 +94,11 @@ func (l *loop) outdate(c *conn, v *view) {
 	c.lag.stale[v] = c.lag.turns
 }
 
-// spreadSlow is spread for a connection that lags or paces.
+// spreadSlow is spread for a connection that lags, paces or is ahead.
 func (l *loop) spreadSlow(slot uint32, c *conn, v *view, f *frame) {
+	if c.ahead > 0 && l.hasHad(c, v, f) {
+		return
+	}
 	if c.pace != nil && !f.topic.every && !f.lost && l.tooSoon(slot, c, v) {
 		return
 	}
@@ -205,7 +208,7 @@ func (l *loop) progress(slot uint32, c *conn, n int, err error) bool {
 // caughtUp ends a connection's lag: it has all that it was owed.
 func (l *loop) caughtUp(slot uint32, c *conn) {
 	c.lag = nil
-	c.slow = c.pace != nil
+	c.aside()
 	l.node.metrics.lagging.Dec()
 	l.arm(slot, c, poll.Readable)
 	if c.input != nil && len(c.input.raw) > 0 {

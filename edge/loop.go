@@ -41,6 +41,7 @@ type loop struct {
 	spenders    []ref   // connections with rates that they have used of late
 	share       int     // what is left of a turn's share of the connection at hand
 	recentBytes int
+	at          uint64 // the highest place that was passed on
 	timers      wheel
 	swept       time.Time
 	gather      gather
@@ -335,7 +336,10 @@ func (l *loop) rewind(to uint64) {
 			v.last, v.retained = nil, nil
 		}
 	}
+	l.at = min(l.at, to)
 	l.conns.each(func(_ uint32, c *conn) {
+		c.ahead = min(c.ahead, to)
+		c.aside()
 		for i := range c.subs {
 			s := &c.subs[i]
 			s.from, s.live = min(s.from, to), min(s.live, to)

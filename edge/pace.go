@@ -149,5 +149,5 @@ func (l *loop) repace(slot uint32, c *conn) {
 			}
 		}
 	}
-	c.slow = c.lag != nil || c.pace != nil
+	c.aside()
 }

@@ -320,6 +320,7 @@ func (l *loop) subscribed(c *conn, slot uint32, w *want, at uint64, recovered bo
 	switch {
 	case recovered:
 		s.from = min(at, w.Since.Seq)
+		l.isAhead(c, &s, w.Since.Seq)
 	case w.Since == nil:
 		s.last = uint16(w.Last)
 	}
@@ -328,7 +329,7 @@ func (l *loop) subscribed(c *conn, slot uint32, w *want, at uint64, recovered bo
 		c.slowDown(w.feed, w.Interval)
 	}
 	if c.lag != nil {
-		c.lag.cursors = append(c.lag.cursors, w.feed.seq)
+		c.lag.cursors = append(c.lag.cursors, s.passed())
 	}
 }
 

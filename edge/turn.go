@@ -75,6 +75,7 @@ func (l *loop) spread(f *frame) {
 			return
 		}
 	}
+	l.at = max(l.at, f.seq)
 	every := f.topic.every
 	if !every && !f.lost {
 		v.take(f)

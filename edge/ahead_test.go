@@ -1,0 +1,125 @@
+package edge
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"tidings/bus"
+	"tidings/edge/wire"
+)
+
+// A client may come from an edge that was told sooner. What this edge has still to be told up to there, it is not sent again, also
+// if it is slow meanwhile; all that follows it is.
+func TestResume_FromAheadOfThisEdge_BringsNothingTwice(t *testing.T) {
+	a := newAudited(t, `{"type":"subscribe","id":1,"topics":["orders.*","alerts.*","metrics.*"]}`)
+	h := a.edge.hub
+	h.on(func() { h.repairing = true }) // it holds back what comes
+	var places []uint64
+	for n := range 3 {
+		for _, topic := range []bus.Topic{"orders.a", "metrics.a", "alerts.a"} {
+			places = append(places, a.publish(topic, fmt.Sprint(n), bus.PublishOptions{}))
+		}
+	}
+	position := places[5]
+
+	client, _, err := websocket.Dial(a.ctx, "ws://"+a.edge.Addr().String()+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.CloseNow() }()
+	next := func() (m wire.Message) {
+		t.Helper()
+		_, text, err := client.Read(a.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err = wire.ParseMessage(text); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	say := func(request string) {
+		t.Helper()
+		if err := client.Write(a.ctx, websocket.MessageText, []byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		for next().Type != "ack" {
+		}
+	}
+	var epoch string
+	h.on(func() { epoch = h.epoch })
+	since := fmt.Sprintf(`"since":{"epoch":%q,"seq":%d}`, epoch, position)
+	say(fmt.Sprintf(`{"type":"subscribe","id":1,"topics":[{"topic":"orders.*",%s},{"topic":"metrics.*",%s}]}`, since, since))
+	say(`{"type":"subscribe","id":2,"topics":[{"topic":"alerts.*","snapshot":false}]}`) // from where this edge stands
+
+	h.on(func() {
+		h.repairing = false
+		h.letGo()
+	})
+	places = append(places, a.publish("orders.a", `3`, bus.PublishOptions{}), a.publish("metrics.a", `3`, bus.PublishOptions{}))
+	want := append([]uint64{places[2]}, places[5:]...) // alerts.a, and all behind the position
+	for _, seq := range want {
+		if m := next(); m.Seq != seq {
+			t.Errorf("got %d of %s, want %d; it came from %d", m.Seq, m.Topic, seq, position)
+		}
+	}
+	beside := false
+	for _, l := range a.edge.loops {
+		done := make(chan bool)
+		l.post(func(l *loop) {
+			slow := false
+			l.conns.each(func(_ uint32, c *conn) { slow = slow || c.slow })
+			done <- slow
+		})
+		beside = <-done || beside
+	}
+	if beside {
+		t.Error("it is still served beside the others, though this edge has come to where it was")
+	}
+	for _, seq := range places { // and the others are sent all
+		var got uint64
+		for got == 0 {
+			_, text, err := a.client.Read(a.ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := wire.ParseMessage(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = m.Seq
+		}
+		if got != seq {
+			t.Errorf("another client got %d, want %d", got, seq)
+		}
+	}
+}
+
+// A connection that is ahead and falls behind is owed what follows its place, and nothing from before.
+func TestAhead_AndSlow_IsOwedWhatFollows(t *testing.T) {
+	s := set(t)
+	l := s.loop
+	s.clients(1)
+	c := l.conns.at(0)
+	sub := &c.subs[0]
+	sub.from, sub.live = 3, 3
+	l.isAhead(c, sub, 3)
+	c.aside()
+	l.fallBehind(0, c)
+	for range 5 {
+		l.spread(s.frame())
+	}
+	var owed []uint64
+	for _, f := range l.choose(0, c) {
+		owed = append(owed, f.seq)
+	}
+	if fmt.Sprint(owed) != "[4 5]" {
+		t.Errorf("it is owed %v", owed)
+	}
+	l.flush()
+	if c.slow || c.ahead > 0 {
+		t.Error("it is still ahead")
+	}
+}
