@@ -243,13 +243,27 @@ func TestAction_NeedsAGrant(t *testing.T) {
 	if done != 2 || refusals != 4 {
 		t.Errorf("the publisher was asked for %+v", h.all())
 	}
+}
+
+func TestAction_WhereTheyAreOff_LeavesTheEdgeNowhere(t *testing.T) {
+	i := newIssuer(t)
+	c := newCluster(t)
+	h := c.host("web-1")
+	token := bearing(i.token(grants{sub: "ada", act: []string{"*.>"}}))
 	for name, n := range map[string]*node{"an edge without actions": c.edge(i.takes), "an open edge": c.edge()} {
-		client := n.dial(bearing(i.token(grants{sub: "ada", act: []string{"*.>"}})))
+		client := n.dial(token)
 		client.act(1, "web-1", "api", "restart")
 		client.fails(1, wire.Disabled)
 		if got := n.value("tidings_edge_actions_total", "outcome", "disabled"); got != 1 {
 			t.Errorf("%s: %v are counted", name, got)
 		}
+	}
+	// What they might have passed on would be there before what comes later.
+	on := c.edge(i.takes, acts).dial(token)
+	on.act(1, "web-1", "db", "stop")
+	on.acked(1)
+	if all := h.all(); len(all) != 1 || all[0].Container != "db" {
+		t.Errorf("the publisher was asked for %+v", all)
 	}
 }
 

@@ -36,7 +36,7 @@
 // container and grant; the publisher verifies the token itself, for what an edge says counts for nothing there, and knows which
 // container an id is. Nothing is tried twice: an answer that does not come leaves the outcome unknown. Publishers keep the record of
 // what was asked for, so one that the edge refuses is passed on too, to be recorded and not done; but for those that make no sense,
-// are too many of one user's, or come while actions are off.
+// are too many of one user's, or come to an edge whose actions are off: that one keeps no token with which a publisher could be told.
 //
 // A cookie is a token that browsers send on behalf of any page. It counts only from pages of the same host or of a host that the
 // operator named, never by "*"; and never without an Origin, but for a request over HTTP that the browser says comes from
