@@ -94,8 +94,9 @@ func send(ctx context.Context, conn *bus.Conn, topic bus.Topic, value []byte, op
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := conn.WaitReady(limited)
+	ready := err == nil
 	var seq uint64
-	if err == nil {
+	if ready {
 		seq, err = conn.Publish(limited, topic, value, options)
 	}
 	switch {
@@ -105,6 +106,8 @@ func send(ctx context.Context, conn *bus.Conn, topic bus.Topic, value []byte, op
 		return 0, daemon.WithCode(daemon.ExitData, err)
 	case ctx.Err() != nil:
 		return 0, daemon.WithCode(daemon.ExitUnavailable, errors.New("stopped before the stream had it"))
+	case ready && limited.Err() != nil:
+		return 0, daemon.WithCode(daemon.ExitUnavailable, fmt.Errorf("%w\nNATS is there and has not answered: may this login publish to that topic? --nats-nkey and its like say who it is", err))
 	case limited.Err() != nil, errors.Is(err, bus.ErrUnavailable), errors.Is(err, bus.ErrNoStream):
 		return 0, daemon.WithCode(daemon.ExitUnavailable, fmt.Errorf("%w\nstart one with `tidings run`, or name another with --nats", err))
 	}

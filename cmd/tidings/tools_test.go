@@ -3,17 +3,22 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"tidings/bus"
+	"tidings/bus/bustest"
 	"tidings/edge/wire"
 )
 
@@ -122,6 +127,33 @@ func TestPub_SendsEachValueOfStandardInput(t *testing.T) {
 	_, stdout, _ = invoke(t, "", "sub", "--url", r.url, "--json", "--last", "9", "--count", "3", "demo.stream")
 	if strings.Count(stdout, "\n") != 3 || !strings.Contains(stdout, `"payload":{"n":2}`) || !strings.Contains(stdout, `"payload":"three"`) {
 		t.Errorf("sub: %s", stdout)
+	}
+}
+
+func TestPub_WithALoginThatMayNotIsNotWithoutNATS(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "nats.conf")
+	err := os.WriteFile(config, fmt.Appendf(nil, `jetstream { store_dir: %q }
+		authorization { users: [ { user: ada, password: right }, { user: bob, password: right, permissions: { publish: { deny: "tidings.pub.>" } } } ] }`,
+		filepath.Join(dir, "jetstream")), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := bustest.NewFromFile(t, config)
+	ada, err := bus.Connect(t.Context(), bus.Config{Servers: []string{server.URL()}, Login: bus.Login{User: "ada", Password: "right"}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ada.Close()
+	if err := ada.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TIDINGS_NATS_PASSWORD", "right")
+	for user, want := range map[string]int{"ada": 0, "bob": 75} {
+		code, _, stderr := invoke(t, "", "pub", "--nats", server.URL(), "--nats-user", user, "--timeout", "1s", "demo.x", "1")
+		if code != want || want != 0 && (!strings.Contains(stderr, "may this login publish to that topic?") || strings.Contains(stderr, "tidings run")) {
+			t.Errorf("%s: ended with %d: %s", user, code, stderr)
+		}
 	}
 }
 
