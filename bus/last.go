@@ -196,13 +196,36 @@ func (c *Conn) before(ctx context.Context, places []place) (map[place]Message, e
 	return found, nil
 }
 
-// lookBack is one step of before: what is retained before each place, whatever it is. Places with one Seq share a request.
+// lookBack is one step of before: what is retained before each place, whatever it is. A replica that has not come to a place yet
+// has no answer, as if there were nothing before it. While such a one takes part what was not answered is asked again, which
+// another one may hear; errLags: none did.
 func (c *Conn) lookBack(ctx context.Context, places map[place]place) (map[place]*nats.Msg, error) {
-	bySeq := map[uint64][]place{}
+	open := make([]place, 0, len(places))
 	for p := range places {
 		if p.seq > 1 {
-			bySeq[p.seq] = append(bySeq[p.seq], p)
+			open = append(open, p)
 		}
+	}
+	raw := make(map[place]*nats.Msg, len(places))
+	const rounds = 8
+	for range rounds {
+		silent, err := c.askBack(ctx, open, raw)
+		if err == nil {
+			open, err = c.unproven(ctx, silent)
+		}
+		if err != nil || len(open) == 0 {
+			return raw, err
+		}
+	}
+	return nil, errLags
+}
+
+// askBack enters what is retained before each place, and returns those places that had no answer. Places with one Seq share a
+// request.
+func (c *Conn) askBack(ctx context.Context, places []place, raw map[place]*nats.Msg) (silent []place, err error) {
+	bySeq := map[uint64][]place{}
+	for _, p := range places {
+		bySeq[p.seq] = append(bySeq[p.seq], p)
 	}
 	var requests []getRequest
 	var asked [][]place // by each of them
@@ -216,36 +239,35 @@ func (c *Conn) lookBack(ctx context.Context, places map[place]place) (map[place]
 			asked, list = append(asked, list[:len(chunk)]), list[len(chunk):]
 		}
 	}
-	raw := make(map[place]*nats.Msg, len(places))
-	_, err := c.get(ctx, requests, func(i int, m *nats.Msg) {
+	_, err = c.get(ctx, requests, func(i int, m *nats.Msg) {
 		asked[i] = nil
 		if t, ok := topicOf(c.subjects.pub, lastValue(m.Header, headerSubject)); ok {
 			raw[place{t, requests[i].UpTo + 1}] = m
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	return raw, c.none(ctx, slices.Concat(asked...))
+	return slices.Concat(asked...), err
 }
 
-// none makes sure that nothing is retained before places at or behind which their topics have a message: a replica that has not
-// come to a place has no answer either, as if there were nothing before it. errLags: such a one took part.
-func (c *Conn) none(ctx context.Context, places []place) error {
+// unproven are those of some places before which something may be retained. The topics have a message at or behind them: a replica
+// whose oldest one is that has come to the place, and has nothing before it.
+func (c *Conn) unproven(ctx context.Context, places []place) (open []place, err error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
 	requests := make([]getRequest, len(places))
 	for i, p := range places {
 		requests[i] = getRequest{Seq: 1, NextFor: c.subjects.pubTopic(p.topic)}
 	}
 	oldest := make([]uint64, len(places))
 	if _, err := c.get(ctx, requests, func(i int, m *nats.Msg) { oldest[i] = number(m, headerSequence) }); err != nil {
-		return err
+		return nil, err
 	}
 	for i, p := range places {
-		if oldest[i] < p.seq { // 0: not even the message whose predecessor is looked for
-			return errLags
+		if oldest[i] < p.seq { // 0: it has none, and lags
+			open = append(open, p)
 		}
 	}
-	return nil
+	return open, nil
 }
 
 // retained is which topics have messages in the stream, and how many.
