@@ -64,6 +64,10 @@ func TestWriteTable_DoesNotHideWhatIsMissing(t *testing.T) {
 	if err := r.Fault(); err == nil || err.Error() != "1 deliveries are missing" {
 		t.Errorf("the fault is %v", err)
 	}
+	r.Deliveries.Arrived = 0
+	if err := r.Fault(); err == nil || err.Error() != "3,000,000 deliveries are missing, which is all of them: is --nats the NATS of that edge, and --prefix its prefix?" {
+		t.Errorf("of a bench at another NATS the fault is %v", err)
+	}
 }
 
 func TestResult_JSONHasUnits(t *testing.T) {

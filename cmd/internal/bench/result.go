@@ -167,7 +167,11 @@ func (r *Result) Fault() error {
 	}
 	if d := r.Deliveries; d != nil {
 		if !d.Conflating {
-			fault(d.Expected-d.Arrived, "deliveries are missing")
+			missing := "deliveries are missing"
+			if d.Arrived == 0 {
+				missing += ", which is all of them: is --nats the NATS of that edge, and --prefix its prefix?"
+			}
+			fault(d.Expected-d.Arrived, missing)
 			fault(d.Holes, "messages came without the one before them")
 		}
 		fault(d.Repeated, "messages came twice, or out of order")
