@@ -113,7 +113,7 @@ func cutServer(c *cluster, target int) func() {
 }
 
 func cutRoute(c *cluster, target int) func() {
-	return c.nats[target].node.part(c.nats[(target+1)%len(c.nats)].node)
+	return c.nats[target].node.sever(c.nats[(target+1)%len(c.nats)].node)
 }
 
 func killPublisher(c *cluster, target int) func() {

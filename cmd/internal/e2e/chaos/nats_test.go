@@ -39,7 +39,7 @@ func TestNATS_RoutesDroppedLosesNothing(t *testing.T) {
 	var mend []func()
 	for _, other := range c.nats {
 		if other != s {
-			mend = append(mend, s.node.part(other.node))
+			mend = append(mend, s.node.sever(other.node))
 		}
 	}
 	c.load.goOnFor(20 * time.Second)

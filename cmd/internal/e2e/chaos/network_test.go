@@ -83,8 +83,8 @@ func (m *node) plug() {
 	}
 }
 
-// part drops packets between two nodes, both ways, and tells neither.
-func (m *node) part(other *node) (mend func()) {
+// sever drops packets between two nodes, both ways, and tells neither.
+func (m *node) sever(other *node) (mend func()) {
 	m.t.Helper()
 	return m.drop("INPUT -s "+other.address, "OUTPUT -d "+other.address)
 }
