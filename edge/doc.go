@@ -56,6 +56,8 @@
 // betrayed by no later one; the hub asks the stream for it now and then (audit.go). It also asks whether the places that it
 // passed on are what they were: a power cut may cost a stream its end (trail.go).
 //
+// However much there is to pass on, the hub does not run far ahead of the loops (abreast.go).
+//
 // # Slow clients
 //
 // What a full socket does not take is not queued. The connection lags (lag.go): it remembers the rest of the frame that
@@ -83,6 +85,7 @@
 //
 // # Promises
 //
+//   - However long a backlog is, an edge holds a bounded part of it (TestBacklog_OfALongOutageFitsIntoMemory in cmd/internal/e2e).
 //   - Attackers from outside get no further than their own connection, and what each costs is bounded (hardening_test.go).
 //   - A message that matches several patterns of a connection arrives once (TestOverlappingPatterns_DeliverOnce).
 //   - Per topic messages come in rising seq, `every` topics without a hole (TestPublishedMessages_ArriveOnceInOrder).

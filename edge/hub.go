@@ -42,6 +42,7 @@ type hub struct {
 	replays     []*replay                 // reads of the stream under way
 	reread      reread                    // and those that ended a moment ago
 	reach       reach
+	abreast     abreast
 	up          time.Time // since when the line to NATS has been up, as last seen
 	proven      time.Time // up of the line over which the stream was last found not to have lost what was passed on
 	degraded    bool
@@ -95,10 +96,14 @@ func (h *hub) run() {
 			h.stateChanged(h.bus.State())
 		default:
 		}
+		live := h.listener.C()
+		if h.ahead() && !h.repairing { // what is held back is with no loop
+			live = nil
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case m := <-h.listener.C():
+		case m := <-live:
 			h.receive(m)
 		case <-h.mail.ready:
 			for _, do := range h.mail.take() {

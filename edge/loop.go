@@ -113,6 +113,9 @@ func (l *loop) run() error {
 			for _, it := range l.items {
 				if it.frame != nil {
 					l.spread(it.frame)
+					if len(l.turn.dues) >= duesMax {
+						l.flush()
+					}
 				} else {
 					it.do(l)
 				}

@@ -106,7 +106,7 @@ func (h *hub) repairedPart(patterns []bus.Pattern, part bus.Replay) {
 		return
 	}
 	h.repairing = true
-	h.readMissing(patterns, part.Position.Seq)
+	h.whenAbreast(func() { h.readMissing(patterns, part.Position.Seq) })
 }
 
 // tellLost tells what a read found to be gone from the stream.

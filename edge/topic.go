@@ -138,6 +138,7 @@ func (h *hub) dispatch(t *topic, f *frame) {
 			l.inbox.put(item{frame: f})
 		}
 	}
+	h.left(f)
 }
 
 // topic finds a topic that some ready interest matches, and begins one where a message is the first of its topic. Nil:

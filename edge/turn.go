@@ -31,6 +31,10 @@ type due struct {
 	next  int32
 }
 
+// duesMax is how many dues gather before they are written: those of a long backlog for many connections would take more memory than the
+// messages do. A loop keeps the room for so many, 8 MB.
+const duesMax = 1 << 20
+
 // bundle is the bytes of several frames in a row, made once for all connections that are due the same.
 type bundle struct {
 	chain   []int32 // frames

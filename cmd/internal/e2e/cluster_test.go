@@ -41,8 +41,14 @@ func launchEdge(t testing.TB, server *bustest.Server, env []string, args ...stri
 // launchEdgeBy starts one as a command says, but for its path.
 func launchEdgeBy(t testing.TB, server *bustest.Server, c command) edge {
 	t.Helper()
+	return launchEdgeAt(t, server.URL(), c)
+}
+
+// launchEdgeAt starts one that finds NATS at a URL.
+func launchEdgeAt(t testing.TB, nats string, c command) edge {
+	t.Helper()
 	c.path = programs.path(t, "edge")
-	c.args = append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", server.URL()}, c.args...)
+	c.args = append([]string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", nats}, c.args...)
 	c.env = append([]string{"TIDINGS_AUTH=none", "TIDINGS_DRAIN_WAIT=0s", "TIDINGS_DRAIN_WINDOW=4s", "TIDINGS_DRAIN_GRACE=6s"}, c.env...) // no load balancer has to notice
 	e := edge{program: launch(t, c)}
 	e.socket = "ws://" + e.await(e.stderr, `"msg":"auth is .*"listen":"([^"]+)"`) + "/ws"

@@ -183,7 +183,7 @@ func (m *member) expect(last int, deadline time.Time) error {
 		}
 		_, rest, found := bytes.Cut(text, []byte(`"payload":{"n":`))
 		if !found {
-			if bytes.HasPrefix(text, []byte(`{"type":"heartbeat"`)) {
+			if bytes.HasPrefix(text, []byte(`{"type":"heartbeat"`)) || bytes.HasPrefix(text, []byte(`{"type":"status"`)) {
 				continue
 			}
 			return fmt.Errorf("instead of number %d came %s", due, text)

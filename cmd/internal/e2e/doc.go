@@ -23,6 +23,7 @@
 //   - A host whose publisher ends is gone, soon and by itself, and no two publishers share a name: publisher_test.go.
 //   - Clients that stay miss nothing, and edges hold no more at the end than at the beginning, however long others come and go,
 //     read slowly or vanish: soak_test.go (SOAK=30m in the environment; make soak).
+//   - A long outage's backlog fits into an edge's memory, with thousands of clients that wait for it or don't read: backlog_test.go.
 //   - The tools and command lines do what their help says: tools_test.go, command_test.go.
 //   - 10,000 idle clients cost an edge no goroutine and at most 25 MB; 1,000 get 300 messages a second, all of them, in
 //     order: load_test.go.

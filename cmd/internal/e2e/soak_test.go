@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -48,7 +47,7 @@ func TestSoak_WithChurnLosesAndKeepsNothing(t *testing.T) {
 	env := []string{"TIDINGS_MAX_CONNECTION_AGE=20s", "TIDINGS_DRAIN_WINDOW=1s", "TIDINGS_DRAIN_GRACE=3s", "TIDINGS_HEARTBEAT=2s",
 		"TIDINGS_SLOW_TIMEOUT=3s", "TIDINGS_LINGER=1s", "TIDINGS_STREAM_MAX_PER_TOPIC=1000000"}
 	edges := []edge{launchEdge(t, server, env), launchEdge(t, server, env)}
-	front := balance(t, address(edges[0].socket), address(edges[1].socket))
+	front := balance(t, address(edges[0].socket), address(edges[1].socket)).address
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -303,43 +302,4 @@ func churn(t testing.TB, ctx context.Context, edges []edge, front string) (stop 
 	}
 	t.Cleanup(func() { stop() })
 	return stop
-}
-
-// balance is a load balancer that deals connections in turn.
-func balance(t testing.TB, targets ...string) (front string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var running sync.WaitGroup
-	var open sync.Map
-	running.Go(func() {
-		for i := 0; ; i++ {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", targets[i%len(targets)])
-			if err != nil {
-				near.Close()
-				continue
-			}
-			for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
-				open.Store(pair[0], nil)
-				running.Go(func() {
-					_, _ = io.Copy(pair[0], pair[1])
-					pair[0].Close()
-					pair[1].Close()
-					open.Delete(pair[0])
-				})
-			}
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		open.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true })
-		running.Wait()
-	})
-	return l.Addr().String()
 }
