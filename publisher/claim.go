@@ -16,6 +16,10 @@ import (
 // ErrHostTaken says that another publisher publishes under this host's name.
 var ErrHostTaken = errors.New("host name is taken")
 
+// errNotFree says that NATS refused to let us have the name because of a message
+// that was there before we began to wait, and that we did not see then.
+var errNotFree = errors.New("another publisher's last message has not lapsed yet")
+
 const (
 	// instanceHeader names the publisher that a host message is from.
 	instanceHeader = "Tidings-Publisher"
@@ -46,6 +50,7 @@ type claim struct {
 	state  error  // why nothing is published; nil: it is
 
 	// Owned by run, and after its end by leave.
+	end     uint64 // of the stream when waiting began: whoever has published behind it is alive
 	last    uint64 // place of our newest message, or of the marker that ours is to follow
 	said    bool   // a message of ours may be there, acknowledged or not
 	holding bool
@@ -119,6 +124,10 @@ func (c *claim) run(ctx context.Context) error {
 		case <-again.C:
 		}
 		err := c.renew(ctx)
+		if errors.Is(err, errNotFree) {
+			err = c.await(ctx)
+			again.Reset(0)
+		}
 		switch {
 		case errors.Is(err, ErrHostTaken):
 			return err
@@ -132,16 +141,28 @@ func (c *claim) run(ctx context.Context) error {
 	}
 }
 
-// await returns nil when nobody else has the claim. A publisher that crashed
-// leaves its last message behind, which lapses; a live one renews it.
+// await returns nil when nobody else seems to have the claim. A publisher that
+// crashed leaves its last message behind, which lapses; a live one renews it. That
+// one message follows another is no sign of life by itself, since a replica that lags
+// may have told of the one before. It is when the stream did not have it yet, as its
+// leader knows, when waiting began.
 func (c *claim) await(ctx context.Context) error {
 	c.awaitStream(ctx)
 	away := trouble{logger: c.logger, what: "can't see whether another publisher has this host's name"}
 	poll := time.NewTicker(claimPoll)
 	defer poll.Stop()
 	var other bus.Message
+	begun := false
 	for since := time.Now(); ctx.Err() == nil; {
-		last, found, err := c.look(ctx)
+		var last bus.Message
+		found, err := false, error(nil)
+		if !begun {
+			err = c.begin(ctx)
+			begun = err == nil
+		}
+		if begun {
+			last, found, err = c.look(ctx)
+		}
 		away.report(err)
 		switch {
 		case err != nil:
@@ -149,13 +170,13 @@ func (c *claim) await(ctx context.Context) error {
 			since = time.Now() // whoever could not reach NATS either gets its time again
 		case !found:
 			return nil
+		case last.Seq > c.end:
+			return c.taken(last)
 		case other.Seq == 0:
 			other, since = last, time.Now()
 			c.setState(fmt.Errorf("waiting for the claim of %s to the name of host %q to lapse", owner(other), c.host))
 			c.logger.Warn("another publisher has published as this host; waiting whether it still does",
 				"host", c.host, "instance", owner(other), "at most", c.ttl)
-		case last.Seq > other.Seq: // not one that a replica behind still has
-			return c.taken(last)
 		case time.Since(since) > 2*c.ttl:
 			c.logger.Warn("what the other publisher said does not lapse, nor is it renewed; taking over", "host", c.host)
 			c.last = last.Seq
@@ -176,6 +197,18 @@ func (c *claim) awaitStream(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	_ = c.bus.WaitReady(ctx) // what is wrong is seen next
+}
+
+// begin notes where the stream ends, so that what is published from now on can be told.
+func (c *claim) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	at, sure, err := c.bus.End(ctx)
+	if err == nil && !sure {
+		err = errors.New("the stream's leader has not heard of most of its replicas lately")
+	}
+	c.end = at.Seq
+	return err
 }
 
 // renew says the newest that there is to say of the host.
@@ -203,6 +236,11 @@ func (c *claim) say(ctx context.Context, o bus.PublishOptions) error {
 		return fmt.Errorf("the replica of the stream that answered has not come to #%d yet", place)
 	}
 	if found && last.Header.Get(instanceHeader) != c.instance {
+		c.said, c.holding = false, false
+		c.gauge.Set(0)
+		if last.Seq <= c.end {
+			return errNotFree
+		}
 		return c.taken(last)
 	}
 	// Our own, whose ack was lost. Or a marker: the publisher before has stopped, or
@@ -253,7 +291,6 @@ func (c *claim) hold() {
 
 // taken is the end: another publisher is alive, or was less than a claim's life ago.
 func (c *claim) taken(by bus.Message) error {
-	c.said, c.holding = false, false
 	err := fmt.Errorf("%w: another publisher, %s, publishes as host %q: stop that one, or give this one another name with --host",
 		ErrHostTaken, owner(by), c.host)
 	c.setState(err)

@@ -45,11 +45,13 @@
 // is renewed, which the host source does every 5 s.
 //
 //   - At the start, a host message of another publisher is retained: it may have
-//     crashed, or be alive. Wait. If it lapses, the name is free. If it is followed by
-//     another, its sender is alive, and Run returns ErrHostTaken. Sources start only
-//     then, so nothing is read or published meanwhile.
+//     crashed, or be alive. Wait. If it lapses, the name is free. If there is one from
+//     behind the end that the stream had when the wait began, its sender is alive, and
+//     Run returns ErrHostTaken. Sources start only then, so nothing is read or
+//     published meanwhile.
 //   - Of several that start at once, NATS takes the first one's message and refuses
-//     the others', who find it there, and stop.
+//     the others', who find it there, and stop. One that NATS refuses for a message
+//     from before its wait, which a replica that lags had hidden from it, waits again.
 //   - NATS refuses a later message: somebody else's is there → ErrHostTaken. Our own is
 //     there → its ack was lost, go on from it. None is there → NATS was away until the
 //     claim lapsed, or the stream was made anew: claim again.
@@ -94,7 +96,8 @@
 //     TestClaim_SecondPublisherSaysSoAndStops, TestClaim_OfManyAtOnceOneIsLeft,
 //     TestClaim_OverwrittenStopsTheOneThatHeldIt.
 //   - One that crashed is replaced once its claim has lapsed:
-//     TestClaim_OfACrashedPublisherIsTakenOverWhenItLapses.
+//     TestClaim_OfACrashedPublisherIsTakenOverWhenItLapses, whatever replicas tell of it
+//     meanwhile: TestClaim_OfACrashedPublisherSeenLateIsNoOtherPublisher.
 //   - Trouble with NATS is not mistaken for another publisher:
 //     TestClaim_LosingNATSIsNoOtherPublisher,
 //     TestClaim_StreamMadeAnewIsNoOtherPublisher, TestClaim_LostAckIsNoOtherPublisher.
