@@ -300,11 +300,8 @@ func (c *Conn) retained(ctx context.Context, filters []string, epoch string) (re
 // filters are the subjects of the patterns, without those that another one covers.
 func (c *Conn) filters(patterns []Pattern) []string {
 	var filters []string
-	for i, p := range patterns {
-		if !slices.ContainsFunc(patterns[:i], func(q Pattern) bool { return q.Covers(p) }) &&
-			!slices.ContainsFunc(patterns[i+1:], func(q Pattern) bool { return q != p && q.Covers(p) }) {
-			filters = append(filters, c.subjects.pubPattern(p))
-		}
+	for _, p := range widest(patterns) {
+		filters = append(filters, c.subjects.pubPattern(p))
 	}
 	return filters
 }

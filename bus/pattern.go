@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -41,6 +42,26 @@ func (p Pattern) Matches(t Topic) bool {
 // Covers tells whether every topic that q matches, p matches too.
 func (p Pattern) Covers(q Pattern) bool {
 	return covers(string(p), string(q))
+}
+
+// widest is patterns, each once, without those that another one covers. An edge asks for tens of thousands at a time, most of
+// which are topics: these cover none but themselves, so that each is held against those with a wildcard alone.
+func widest(patterns []Pattern) []Pattern {
+	var each, wild []Pattern
+	seen := make(map[Pattern]bool, len(patterns))
+	for _, p := range patterns {
+		if seen[p] {
+			continue
+		}
+		seen[p] = true
+		each = append(each, p)
+		if !p.IsTopic() {
+			wild = append(wild, p)
+		}
+	}
+	return slices.DeleteFunc(each, func(p Pattern) bool {
+		return slices.ContainsFunc(wild, func(w Pattern) bool { return w != p && w.Covers(p) })
+	})
 }
 
 // covers goes through both side by side, token by token. A topic is a pattern without wildcards, so that one rule serves both.
