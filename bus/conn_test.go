@@ -64,10 +64,7 @@ func TestConnect_BeforeNATSIsThere(t *testing.T) {
 	if err := l.Add("alerts.>"); err != nil { // in force once the line is up
 		t.Fatal(err)
 	}
-	server.Restart()
-	if err := c.WaitReady(within(t)); err != nil {
-		t.Fatal(err)
-	}
+	server.Restart(c)
 	seq := publish(t, c, "alerts.a", 1)
 	if m := receive(t, c, l); m.Seq != seq {
 		t.Errorf("got %v", m)
@@ -87,17 +84,9 @@ func TestReconnect_GoesOnAndKeepsTheEpoch(t *testing.T) {
 	l := listen(t, c, "alerts.>")
 	first := publish(t, c, "alerts.a", 1)
 	receive(t, c, l)
-	before := c.State()
+	epoch := c.State().Epoch
 	for range 2 {
-		server.Restart()
-		eventually(t, "it is noticed", func() bool {
-			s := c.State()
-			return s.Connected && s.Since.After(before.Since)
-		})
-		before = c.State()
-	}
-	if err := c.WaitReady(within(t)); err != nil {
-		t.Fatal(err)
+		server.Restart(c)
 	}
 	second := publish(t, c, "alerts.a", 2)
 	if m := receive(t, c, l); m.Seq != second || m.Prev != first {
@@ -109,7 +98,7 @@ func TestReconnect_GoesOnAndKeepsTheEpoch(t *testing.T) {
 	}
 	var seen []bool
 	for _, s := range toldUntil(states, c.State()) {
-		if s.Epoch != "" && s.Epoch != before.Epoch {
+		if s.Epoch != "" && s.Epoch != epoch {
 			t.Errorf("epoch became %q", s.Epoch)
 		}
 		if len(seen) == 0 || seen[len(seen)-1] != s.Connected {

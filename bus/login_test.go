@@ -126,8 +126,7 @@ func TestLogin_PasswordIsReadAnew(t *testing.T) {
 	g.Stop()
 	g.configure(t, fmt.Sprintf(config, "new"))
 	g.file(t, "password", "new\n")
-	g.Restart()
-	ready(t, c)
+	g.Restart(c)
 }
 
 func TestLogin_NKeyIsReadAnew(t *testing.T) {
@@ -141,8 +140,7 @@ func TestLogin_NKeyIsReadAnew(t *testing.T) {
 	g.Stop()
 	g.configure(t, fmt.Sprintf(config, after))
 	g.file(t, "seed", seed)
-	g.Restart()
-	ready(t, c)
+	g.Restart(c)
 }
 
 // TestLogin_CredentialsAreReadAnew has NATS in operator mode, as nsc sets it up.
@@ -174,8 +172,7 @@ func TestLogin_CredentialsAreReadAnew(t *testing.T) {
 	g.configure(t, config())
 	_, file = credentials()
 	g.file(t, "user.creds", file)
-	g.Restart()
-	ready(t, c)
+	g.Restart(c)
 }
 
 func TestLogin_RefusedIsSaidOnceAndTriedOn(t *testing.T) {
@@ -289,8 +286,7 @@ func TestTLS_BothSidesAreChecked(t *testing.T) {
 	// The certificate is replaced.
 	g.Stop()
 	bustest.Certificate(t, dir)
-	g.Restart()
-	ready(t, c)
+	g.Restart(c)
 }
 
 func TestTLS_NeverFallsBack(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"tidings/bus"
 )
 
 // FileServer is a NATS of a test that a configuration file describes, but for its address: a free port of the loopback
@@ -21,7 +23,7 @@ func NewFromFile(t testing.TB, path string) *FileServer {
 	t.Helper()
 	s := &FileServer{t: t, path: path, port: server.RANDOM_PORT}
 	t.Cleanup(s.Stop)
-	s.Restart()
+	s.start()
 	return s
 }
 
@@ -45,8 +47,15 @@ func (s *FileServer) Stop() {
 	}
 }
 
-// Restart starts the server again, with the file as it is now.
-func (s *FileServer) Restart() {
+// Restart starts the server again, with the file as it is now, and waits until lines have come back to it.
+func (s *FileServer) Restart(lines ...*bus.Conn) {
+	s.t.Helper()
+	wait := anew(s.t, lines)
+	s.start()
+	wait()
+}
+
+func (s *FileServer) start() {
 	s.t.Helper()
 	s.Stop()
 	deadline := time.Now().Add(5 * time.Second)

@@ -63,11 +63,14 @@ func (s *Server) Stop() {
 	s.running = nil
 }
 
-// Restart starts the server again, on the same port and with the same data.
-func (s *Server) Restart() {
+// Restart starts the server again, on the same port and with the same data, and waits until lines have come back to it. What
+// they know of the stream may be from before: one in memory is gone.
+func (s *Server) Restart(lines ...*bus.Conn) {
 	s.t.Helper()
+	wait := anew(s.t, lines)
 	s.Stop()
 	s.start()
+	wait()
 }
 
 // Config is a bus configuration for this server, silent and with quick markers: a TTL of a second is one.

@@ -11,6 +11,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func TestRestart_WaitsForLines(t *testing.T) {
+	s := bustest.New(t)
+	c := s.Connect(t)
+	before := c.State().Since
+	s.Restart(c)
+	if c.Ready() != nil || c.State().Since.Equal(before) {
+		t.Errorf("it is %+v, and was up since %v: %v", c.State(), before, c.Ready())
+	}
+}
+
 func TestRestart_KeepsPortAndData(t *testing.T) {
 	s := bustest.New(t)
 	url, monitor := s.URL(), s.MonitorURL()
