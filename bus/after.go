@@ -89,13 +89,11 @@ func (c *Conn) after(ctx context.Context, after uint64, limit int, patterns []Pa
 		return replay, nil
 	}
 	filters := c.filters(patterns)
-	raw, more, err := c.stretchAfter(ctx, after, state.LastSeq, limit, filters)
+	raw, end, err := c.stretchAfter(ctx, after, state.LastSeq, limit, filters)
 	if err != nil {
 		return Replay{}, err
 	}
-	if replay.More = more; more {
-		replay.Position.Seq = number(raw[len(raw)-1], headerSequence)
-	}
+	replay.Position.Seq, replay.More = end, end < state.LastSeq
 	// Judged after the messages were read: what was evicted meanwhile then shows.
 	retained, err := c.retained(ctx, filters, state.Epoch)
 	if err != nil {
@@ -114,33 +112,6 @@ func (c *Conn) after(ctx context.Context, after uint64, limit int, patterns []Pa
 	}
 	replay.Complete = replay.complete()
 	return replay, nil
-}
-
-// stretchAfter reads all filters side by side and merges them, each message once.
-func (c *Conn) stretchAfter(ctx context.Context, after, upTo uint64, limit int, filters []string) (raw []*nats.Msg, more bool, err error) {
-	newest, err := c.newest(ctx, filters)
-	if err != nil {
-		return nil, false, err
-	}
-	stretches := make([]stretch, len(filters))
-	for i, filter := range filters {
-		stretches[i] = stretch{filter, after + 1, upTo, limit, newest[i]}
-	}
-	found, cut, err := c.readStretches(ctx, stretches)
-	if err != nil {
-		return nil, false, err
-	}
-	raw = slices.Concat(found...)
-	if len(filters) > 1 {
-		seq := func(m *nats.Msg) uint64 { return number(m, headerSequence) }
-		slices.SortFunc(raw, func(a, b *nats.Msg) int { return cmp.Compare(seq(a), seq(b)) })
-		raw = slices.CompactFunc(raw, func(a, b *nats.Msg) bool { return seq(a) == seq(b) })
-	}
-	if len(raw) > limit {
-		// A stretch that was cut has limit messages of its own, so that nothing before this cut is missing.
-		return raw[:limit], true, nil
-	}
-	return raw, slices.Contains(cut, true), nil
 }
 
 // linked decodes raw, leaves out what is invalid, and sets Prev.

@@ -327,3 +327,102 @@ func TestReads_AgreeWithWhatWasLive(t *testing.T) {
 		})
 	}
 }
+
+// An edge follows as many single topics as its clients look at. What it missed of them is read part by part, whatever their share in it,
+// with each part in about as many messages as it has, and few requests where a request for each topic would be many.
+func TestAfter_OfManyTopics_IsReadInParts(t *testing.T) {
+	const missed, limit = 3000, 200
+	for _, topics := range []int{3, 100, 600} {
+		t.Run(fmt.Sprint(topics), func(t *testing.T) {
+			server := bustest.New(t)
+			c := server.Connect(t, func(cfg *bus.Config) { cfg.Stream.MaxPerTopic = missed })
+			patterns := make([]bus.Pattern, topics)
+			for i := range patterns {
+				patterns[i] = pattern(t, fmt.Sprintf("alerts.%d", i))
+			}
+			random := rand.New(rand.NewPCG(uint64(topics), 1))
+			after := publish(t, c, "other", 0)
+			var want []uint64
+			js, err := operator(t, server).Conn().JetStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range missed {
+				topic := 0 // which has half of all
+				if i%2 == 1 {
+					topic = random.IntN(topics * 5 / 4) // and some go to nobody
+				}
+				if _, err := js.PublishAsync(fmt.Sprintf("tidings.pub.alerts.%d", topic), []byte(`{"n":1}`)); err != nil {
+					t.Fatal(err)
+				}
+				if topic < topics {
+					want = append(want, after+uint64(i)+1)
+				}
+			}
+			<-js.PublishAsyncComplete()
+			asked := requests(t, server)
+			var got []uint64
+			parts := 1
+			for ; ; parts++ {
+				r, err := c.After(t.Context(), after, limit, patterns...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, seqs(r.Messages)...)
+				if after = r.Position.Seq; !r.More {
+					break
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %d messages, want %d", len(got), len(want))
+			}
+			if most := missed/limit + 2; parts > most {
+				t.Errorf("%d parts, want at most %d", parts, most)
+			}
+			if n := asked(); topics > 128 && n > topics { // one for each would be thousands
+				t.Errorf("%d requests for %d parts", n, parts)
+			}
+			last, err := c.Last(t.Context(), patterns...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := map[bus.Topic]bool{}
+			for _, m := range last.Messages {
+				seen[m.Topic] = true
+			}
+			if len(seen) != len(last.Messages) || len(seen) < topics*3/4 || last.Messages[len(last.Messages)-1].Seq != want[len(want)-1] {
+				t.Errorf("%d last messages of %d topics, of %d", len(last.Messages), len(seen), topics)
+			}
+			if n := asked(); topics > 128 && n > topics+50 {
+				t.Errorf("%d requests, with how things stand", n)
+			}
+		})
+	}
+}
+
+// requests counts what NATS' JetStream is asked until done is called.
+func requests(t *testing.T, server *bustest.Server) (done func() int) {
+	t.Helper()
+	nc, err := nats.Connect(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	sub, err := nc.SubscribeSync("$JS.API.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return func() int {
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := sub.Pending()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+}

@@ -109,19 +109,6 @@ func (c *Conn) get(ctx context.Context, requests []getRequest, take func(i int, 
 	return ends, nil
 }
 
-// newest asks the stream's leader for the place of the last message of each filter; 0: none is retained.
-func (c *Conn) newest(ctx context.Context, filters []string) ([]uint64, error) {
-	places := make([]uint64, len(filters))
-	for i, filter := range filters {
-		last, _, err := c.stored(ctx, storedRequest{Last: filter})
-		if err != nil {
-			return nil, err
-		}
-		places[i] = last.Seq
-	}
-	return places, nil
-}
-
 func (c *Conn) sendGet(r getRequest, reply string) error {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -174,60 +161,4 @@ func number(m *nats.Msg, header string) uint64 {
 		return 0
 	}
 	return n
-}
-
-// stretch is a part of the stream to be read: messages of one subject filter with from <= Seq <= to, oldest first.
-type stretch struct {
-	filter   string
-	from, to uint64
-	limit    int    // messages at most
-	newest   uint64 // the filter's last message when to was the stream's last, or later; 0: none
-}
-
-// lags tells that a replica which had no more than what it answered has not come as far as the stream's leader.
-func (s stretch) lags(end getEnd) bool {
-	return end.pending == 0 && end.last < s.to && end.last < s.newest && s.from <= s.newest
-}
-
-// readStretches reads them all, page by page, side by side. cut[i] tells that limit ended stretch i. Each page may come from
-// another replica; errAgain: one of them lags behind.
-func (c *Conn) readStretches(ctx context.Context, stretches []stretch) (found [][]*nats.Msg, cut []bool, err error) {
-	found, cut = make([][]*nats.Msg, len(stretches)), make([]bool, len(stretches))
-	var open []int // stretches with pages to come
-	for i, s := range stretches {
-		if s.from <= s.to {
-			open = append(open, i)
-		}
-	}
-	for len(open) > 0 {
-		requests := make([]getRequest, len(open))
-		for r, i := range open {
-			s := stretches[i]
-			// One more than the limit shows whether there are more.
-			requests[r] = getRequest{Seq: max(1, s.from), NextFor: s.filter, MaxBytes: pageBytes,
-				Batch: min(pageMessages, s.limit+1-len(found[i]))}
-		}
-		ends, err := c.get(ctx, requests, func(r int, m *nats.Msg) {
-			if i := open[r]; number(m, headerSequence) <= stretches[i].to {
-				found[i] = append(found[i], m)
-			}
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		var more []int
-		for r, i := range open {
-			s := &stretches[i]
-			if len(found[i]) > s.limit {
-				found[i], cut[i] = found[i][:s.limit], true
-			} else if s.lags(ends[r]) {
-				return nil, nil, errLags
-			} else if ends[r].pending > 0 && ends[r].last < s.to {
-				s.from = ends[r].last + 1
-				more = append(more, i)
-			}
-		}
-		open = more
-	}
-	return found, cut, nil
 }

@@ -278,6 +278,10 @@ type retained struct {
 
 func (c *Conn) retained(ctx context.Context, filters []string, epoch string) (retained, error) {
 	r := retained{topics: map[Topic]uint64{}}
+	wanted := c.wants(filters)
+	if len(filters) > manyFilters {
+		filters = []string{c.everything()}
+	}
 	for _, filter := range filters {
 		info, err := c.streamInfo(ctx, jetstream.WithSubjectFilter(filter))
 		if err != nil {
@@ -289,21 +293,12 @@ func (c *Conn) retained(ctx context.Context, filters []string, epoch string) (re
 		}
 		r.first, r.last = max(r.first, state.FirstSeq), state.LastSeq
 		for subject, n := range info.State.Subjects {
-			if t, ok := topicOf(c.subjects.pub, subject); ok {
+			if t, ok := topicOf(c.subjects.pub, subject); ok && wanted(subject) {
 				r.topics[t] = n
 			}
 		}
 	}
 	return r, nil
-}
-
-// filters are the subjects of the patterns, without those that another one covers.
-func (c *Conn) filters(patterns []Pattern) []string {
-	var filters []string
-	for _, p := range widest(patterns) {
-		filters = append(filters, c.subjects.pubPattern(p))
-	}
-	return filters
 }
 
 // chunked splits subjects into parts that fit into one request and whose answer fits into one batch.
