@@ -18,11 +18,15 @@ func (l *loop) hasHad(c *conn, v *view, f *frame) bool {
 		c.aside()
 		return false
 	}
-	if f.seq == 0 {
+	at := f.seq
+	if f.lost { // what this edge lost up to there, it has as well
+		at = f.upTo
+	}
+	if at == 0 {
 		return false
 	}
 	for i := range c.subs {
-		if s := &c.subs[i]; v.of(s.feed) && (!s.ahead || f.seq > s.live) {
+		if s := &c.subs[i]; v.of(s.feed) && (!s.ahead || at > s.live) {
 			return false
 		}
 	}

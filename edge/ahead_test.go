@@ -1,8 +1,12 @@
 package edge
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -94,6 +98,42 @@ func TestResume_FromAheadOfThisEdge_BringsNothingTwice(t *testing.T) {
 		if got != seq {
 			t.Errorf("another client got %d, want %d", got, seq)
 		}
+	}
+}
+
+// What this edge lost of what a client had where it came from is no gap to that client. What it lost behind that is one, and so is that the
+// stream was made anew.
+func TestAhead_IsToldOfNoGapInWhatItHas(t *testing.T) {
+	s := set(t)
+	l := s.loop
+	s.clients(1)
+	c := l.conns.at(0)
+	sub := &c.subs[0]
+	sub.from, sub.live = 3, 3
+	l.isAhead(c, sub, 3)
+	c.aside()
+	l.fallBehind(0, c)
+	gap := func(after, before uint64, reason wire.GapReason) {
+		l.spread(gapFrame(s.topic, bus.Loss{Topic: s.topic.name, After: after, Before: before}, reason, time.Now()))
+	}
+	gap(0, 4, wire.GapUpstream)
+	gap(1, 5, wire.GapUpstream)
+	gap(0, 1, wire.GapEpoch)
+	gap(2, 4, wire.GapEpoch)
+	var told []string
+	for _, f := range c.lag.queue {
+		m, err := wire.ParseMessage(f.wire[bytes.IndexByte(f.wire, '{'):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p wire.GapPayload
+		if err := json.Unmarshal(m.Payload, &p); err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, fmt.Sprintf("%d %d %s", p.After, p.Before, p.Reason))
+	}
+	if want := []string{"1 5 upstream", "0 1 epoch", "2 4 epoch"}; !slices.Equal(told, want) {
+		t.Errorf("it is told of %v, want %v", told, want)
 	}
 }
 

@@ -18,6 +18,7 @@ type frame struct {
 	gone  bool   // the topic's last message lapsed
 	pong  bool   // answers a ping
 	lost  bool   // a gap: tells every subscriber of the topic that messages are missing
+	upTo  uint64 // of a gap: the last place that is missing; 0: places are void
 	took  int64  // when the stream took it, Unix nanoseconds; 0: not a live message
 	wire  []byte
 
@@ -53,6 +54,9 @@ func dataFrame(t *topic, m bus.Message, deflate bool) *frame {
 func gapFrame(t *topic, loss bus.Loss, reason wire.GapReason, now time.Time) *frame {
 	f := newFrame(wire.AppendGap(nil, string(loss.Topic), now.UnixMilli(), loss.After, loss.Before, reason))
 	f.topic, f.lost = t, true
+	if reason != wire.GapEpoch {
+		f.upTo = loss.Before - 1
+	}
 	return f
 }
 
