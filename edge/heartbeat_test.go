@@ -72,6 +72,58 @@ func TestClientThatAnswersNoPing_IsClosed(t *testing.T) {
 	}
 }
 
+// While a subscribe waits for NATS nothing else of its client is looked at, its pongs neither. They don't count meanwhile, and do after.
+func TestClientWhoseSubscribeWaits_IsNotTakenForGone(t *testing.T) {
+	const period = 150 * time.Millisecond
+	c := newCluster(t)
+	n := c.edge(beating(period))
+	c.nats.Stop()
+	eventually(t, "the edge has noticed", func() bool { return len(n.Ready()) > 0 })
+	waits := n.peer(0)
+	waits.say(`{"type":"subscribe","id":1,"topics":["orders.*"]}`)
+	acked, later := false, 0
+	for pings := 0; later < 3; {
+		f := waits.frame()
+		if f.Header.OpCode == ws.OpClose {
+			t.Fatalf("closed with %q after %d pings, acked: %v", f.Payload[2:], pings, acked)
+		}
+		if f.Header.OpCode == ws.OpPing {
+			waits.send(masked(true, ws.OpPong, f.Payload))
+			if pings++; pings == 6 {
+				c.nats.Restart()
+			}
+			if acked {
+				later++
+			}
+			continue
+		}
+		m, err := wire.ParseMessage(f.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m.Type {
+		case "ack":
+			if acked = true; pings < 6 {
+				t.Fatalf("acked after %d pings", pings)
+			}
+		case "error":
+			t.Fatalf("got %s", f.Payload)
+		}
+	}
+	for pings := 0; ; { // and now it answers none
+		f := waits.frame()
+		if f.Header.OpCode == ws.OpClose {
+			if code, _ := ws.ParseCloseFrameData(f.Payload); wire.CloseCode(code) != wire.CloseNoPong || pings > 2 {
+				t.Errorf("closed with %d after %d pings", code, pings)
+			}
+			return
+		}
+		if f.Header.OpCode == ws.OpPing {
+			pings++
+		}
+	}
+}
+
 // A client that is slow, but there, is not taken for one that is gone: its pongs stand behind what it has not read.
 func TestSlowClient_IsNotTakenForGone(t *testing.T) {
 	c := newCluster(t)

@@ -283,6 +283,9 @@ func (l *loop) heartbeat(slot uint32, c *conn) {
 	if c.state != serving {
 		return
 	}
+	if c.pending != nil {
+		c.unanswered = 0 // its pongs wait behind the request
+	}
 	if c.unanswered >= 2 {
 		l.shut(slot, c, wire.CloseNoPong, "no answer to two pings")
 		return
