@@ -127,8 +127,9 @@
 //     (TestVerification_*, TestVerifications_AtOnceAreBounded, TestDesk_*). An open edge pays nothing for it (TestOpenEdge_SharesOneSession).
 //   - An action needs a switch and a grant, runs once however often it is asked for, is not done late, and has the grace of a
 //     drain (TestAction*_*, TestDrain_WaitsForActions).
-//   - Who comes when descriptors or memory are used up is refused with 503, and nobody else feels it
-//     (TestMemoryNearlyUsedUp_RefusesNewClientsAlone; room.go).
+//   - Who comes when descriptors or memory are used up is refused with 503, and nobody else feels it (room.go, memory.go,
+//     TestMemoryNearlyUsedUp_RefusesNewClientsAlone, TestEdge_WithLittleMemoryRefusesNewClientsAlone in cmd/internal/e2e).
+//     It is refused before the collector would take more than a few percent of a core (TestMemory_*).
 //   - Bad input ends or fails the connection that sent it and no other (TestBadFrames_HurtNobodyElse).
 //   - An idle connection has no goroutine (TestIdleConnections_NeedNoGoroutine), a delivery no allocation
 //     (TestFanout_AllocatesNothing).

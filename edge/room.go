@@ -3,9 +3,7 @@ package edge
 import (
 	"context"
 	"log/slog"
-	"math"
-	"runtime/debug"
-	runtimemetrics "runtime/metrics"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -36,21 +34,24 @@ func newRoom(connections int, log *slog.Logger) *room {
 	return r
 }
 
-// Memory counts as nearly used up when what no garbage collection would free takes more than this part of the limit that
-// GOMEMLIMIT sets. Above it the collector runs nearly all the time, and what clients make grow has little left to grow into.
-const tightAbove = 0.85
-
-// memoryEvery is how often the memory is looked at. A look costs some microseconds.
-const memoryEvery = time.Second
+// memoryEvery is how often the memory is looked at. A look costs some microseconds; thousands of clients may come in a second.
+const memoryEvery = 250 * time.Millisecond
 
 // watch looks at the memory until ctx ends.
 func (r *room) watch(ctx context.Context) {
 	ticker := time.NewTicker(memoryEvery)
 	defer ticker.Stop()
-	samples := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
-		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	gauge := newGauge()
+	var cycles uint64
+	var collected time.Time // when there was a new one
 	for {
-		r.look(samples)
+		m := gauge.read()
+		r.judge(m)
+		if now := time.Now(); m.cycles != cycles {
+			cycles, collected = m.cycles, now
+		} else if r.tight.Load() && now.Sub(collected) > stale(m.live) {
+			runtime.GC()
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -59,25 +60,22 @@ func (r *room) watch(ctx context.Context) {
 	}
 }
 
-// look compares what the process needs with what it may take. Without a limit there is room.
-func (r *room) look(samples []runtimemetrics.Sample) {
-	limit := debug.SetMemoryLimit(-1) // asks
-	tight, needed := false, uint64(0)
-	if limit != math.MaxInt64 {
-		runtimemetrics.Read(samples)
-		// Live after the last collection, and all that is no heap: stacks, the runtime's own.
-		needed = samples[0].Value.Uint64() + samples[1].Value.Uint64()
-		for _, s := range samples[2:] {
-			needed -= s.Value.Uint64()
-		}
-		tight = float64(needed) > tightAbove*float64(limit)
-	}
+// stale is how old a collection may be while clients are refused: what those free who leave shows only after one, and an edge
+// that takes in nobody allocates little. A MiB takes half a millisecond to mark, so this is 1% of a core at most. Go itself
+// waits no longer than two minutes.
+func stale(live uint64) time.Duration {
+	return max(time.Second, time.Duration(live>>20)*50*time.Millisecond)
+}
+
+// judge opens or closes the door.
+func (r *room) judge(m memory) {
+	tight := m.tight(r.tight.Load())
 	if r.tight.Swap(tight) == tight {
 		return
 	}
 	if tight {
-		r.log.Warn("memory is nearly used up: new clients are refused", "needed", needed, "limit", limit)
+		r.log.Warn("memory is nearly used up: new clients are refused", "live", m.live, "left", int64(m.left()), "limit", m.limit)
 	} else {
-		r.log.Info("there is memory again: new clients are taken in", "needed", needed, "limit", limit)
+		r.log.Info("there is memory again: new clients are taken in", "live", m.live, "left", int64(m.left()), "limit", m.limit)
 	}
 }
