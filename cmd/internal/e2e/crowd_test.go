@@ -149,13 +149,16 @@ func (m *member) read() ([]byte, error) {
 			return nil, err
 		}
 		opcode, length, size := head[0]&0xf, int(head[1]), 2
-		if length == 126 {
+		switch length { // or what stands for a longer one, RFC 6455 §5.2
+		case 126:
 			if head, err = m.in.Peek(4); err != nil {
 				return nil, err
 			}
 			length, size = int(binary.BigEndian.Uint16(head[2:])), 4
+		case 127:
+			return nil, io.ErrShortBuffer
 		}
-		if length == 127 || size+length > m.in.Size() {
+		if size+length > m.in.Size() {
 			return nil, io.ErrShortBuffer
 		}
 		frame, err := m.in.Peek(size + length)

@@ -18,8 +18,8 @@
 //     and come back: containers_test.go.
 //   - A message published once reaches the clients of all edges, and no edge that has no use for it: spread_test.go.
 //   - An edge that is killed or stopped, or a NATS that is away, costs a client no message: resume_test.go.
-//   - An edge that is to stop waits until load balancers have noticed: resume_test.go. One that has few file descriptors refuses new
-//     clients, and nobody else feels it: scarce_test.go.
+//   - An edge that is to stop waits until load balancers have noticed: resume_test.go. One that has few file descriptors, or little memory,
+//     refuses new clients, and nobody else feels it: scarce_test.go.
 //   - A host whose publisher ends is gone, soon and by itself, and no two publishers share a name: publisher_test.go.
 //   - Clients that stay miss nothing, and edges hold no more at the end than at the beginning, however long others come and go,
 //     read slowly or vanish: soak_test.go (SOAK=30m in the environment; make soak).
