@@ -1,17 +1,25 @@
 package edge
 
+import "time"
+
 // abreast keeps the hub from running ahead of the loops. An inbox takes whatever comes, so that nobody waits for a loop; but a loop with
 // thousands of connections may take a second for what the hub passes on in a tenth, and after a long outage there is much to pass on.
-// So the hub sends a call through all inboxes now and then, and does not take more from NATS while too much lies behind one that not
-// all loops have come to. What NATS brings meanwhile waits in the listener, and is read from the stream where that is full.
+// So the hub sends a call through all inboxes now and then, and does not take more from NATS, nor read more of what is missing, while too
+// much lies behind one that not all loops have come to. What NATS brings meanwhile waits in the listener, and is read from the stream
+// where that is full. All else the hub goes on with.
+//
+// Loops never wait for the hub, so each call comes back, but for that of a loop that has ended: then the edge is being stopped, which ends
+// the hub too.
 type abreast struct {
 	frames int // passed on since the last call
 	bytes  int
-	away   int      // loops that have not come to it
-	then   []func() // to be done when they have
+	away   int       // loops that have not come to it
+	since  time.Time // when the hub began to wait for them; zero: it does not
+	then   []func()  // to be done when it need not any more
 }
 
-// How much the hub passes on between two calls. Twice as much may lie in the inboxes.
+// How much the hub passes on between two calls. Three times as much may be on its way: twice in the turns of loops, which take all that
+// lies in their inboxes and come to the first call soon, and once in the inboxes meanwhile.
 const (
 	aheadFrames = 8 << 10
 	aheadBytes  = 8 << 20
@@ -22,8 +30,15 @@ func (h *hub) left(f *frame) {
 	a := &h.abreast
 	a.frames++
 	a.bytes += len(f.wire)
-	if a.much() && a.away == 0 {
+	if !a.much() {
+		return
+	}
+	switch {
+	case a.away == 0:
 		h.callRoll()
+	case !h.ahead():
+		a.since = time.Now()
+		h.metrics.hubWaits.Inc()
 	}
 }
 
@@ -31,17 +46,15 @@ func (h *hub) left(f *frame) {
 func (a *abreast) much() bool { return a.frames >= aheadFrames || a.bytes >= aheadBytes }
 
 // ahead reports whether the hub has to wait for the loops.
-func (h *hub) ahead() bool { return h.abreast.much() && h.abreast.away > 0 }
+func (h *hub) ahead() bool { return !h.abreast.since.IsZero() }
 
-// whenAbreast calls do when all loops have come to what was passed on so far.
+// whenAbreast calls do as soon as the hub need not wait for the loops, which may be at once.
 func (h *hub) whenAbreast(do func()) {
-	a := &h.abreast
-	if a.away > 0 { // a call is on its way, before some of it
-		a.then = append(a.then, func() { h.whenAbreast(do) })
+	if h.ahead() {
+		h.abreast.then = append(h.abreast.then, do)
 		return
 	}
-	a.then = append(a.then, do)
-	h.callRoll()
+	do()
 }
 
 // callRoll sends a call through each inbox.
@@ -59,12 +72,15 @@ func (h *hub) present() {
 	if a.away--; a.away > 0 {
 		return
 	}
+	if !h.ahead() {
+		return
+	}
+	h.metrics.hubWait.Observe(time.Since(a.since).Seconds())
+	a.since = time.Time{}
+	h.callRoll()
 	then := a.then
 	a.then = nil
 	for _, do := range then {
 		do()
-	}
-	if a.much() && a.away == 0 {
-		h.callRoll()
 	}
 }

@@ -97,7 +97,7 @@ func (h *hub) run() {
 		default:
 		}
 		live := h.listener.C()
-		if h.ahead() && !h.repairing { // what is held back is with no loop
+		if h.ahead() && !h.holds() { // what is held back is with no loop
 			live = nil
 		}
 		select {

@@ -71,6 +71,8 @@ type metrics struct {
 	slow          prometheus.Counter
 	repairs       prometheus.Counter
 	rewinds       prometheus.Counter
+	hubWaits      prometheus.Counter
+	hubWait       prometheus.Histogram
 	lag           prometheus.Histogram
 	turns         prometheus.Histogram
 }
@@ -150,6 +152,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		slow:          counter("slow_clients_total", "Times that a client's socket was full and it began to lag."),
 		repairs:       counter("repairs_total", "Times that messages missing from NATS' live delivery were read from the stream."),
 		rewinds:       counter("stream_rewinds_total", "Times that the stream was found to have lost messages that were passed on, and to have given their places to others."),
+		hubWaits:      counter("hub_waits_total", "Times that no more messages were taken from NATS or read from the stream for a while because loops were far behind."),
+		hubWait: histogram("hub_wait_seconds", "Time for which no more messages were taken because loops were far behind; one that goes on is not in it yet.",
+			prometheus.ExponentialBuckets(0.001, 4, 8)),
 		lag: histogram("delivery_lag_seconds", "Time from the stream's taking a message to the end of the turn in which a loop wrote it to its clients; one observation for each message and loop.",
 			prometheus.ExponentialBuckets(0.0005, 2, 15)),
 		turns: histogram("loop_turn_seconds", "Time of one turn of a loop, waiting excluded.", prometheus.ExponentialBuckets(0.00002, 4, 9)),

@@ -20,6 +20,9 @@ const (
 	suspectEvery = 2 * time.Second // between two looks at the stream's epoch
 )
 
+// holds reports whether live messages are held back.
+func (h *hub) holds() bool { return h.repairing || h.degraded }
+
 // hold keeps a live message until the repair is done.
 func (h *hub) hold(m bus.Message) {
 	if len(h.held) >= heldMax || h.heldBytes >= heldBytes {
@@ -52,9 +55,14 @@ func (h *hub) repair(why string, patterns []bus.Pattern, after uint64) {
 	h.readMissing(patterns, after)
 }
 
-// readMissing reads the next part of what is missing, and with the last one how things stand.
+// readMissing reads the next part of what is missing, and with the last one how things stand, when the loops are not too far behind.
 func (h *hub) readMissing(patterns []bus.Pattern, after uint64) {
-	line, epoch, past, proven := h.up, h.epoch, h.past(), h.proven.Equal(h.up)
+	epoch := h.epoch // of which after is a place
+	h.whenAbreast(func() { h.readPart(patterns, after, epoch) })
+}
+
+func (h *hub) readPart(patterns []bus.Pattern, after uint64, epoch string) {
+	line, past, proven := h.up, h.past(), h.proven.Equal(h.up)
 	h.work(func(ctx context.Context) func() {
 		var part bus.Replay
 		var last bus.Snapshot
@@ -77,7 +85,10 @@ func (h *hub) readMissing(patterns []bus.Pattern, after uint64) {
 		return func() {
 			switch {
 			case err != nil: // the hub is being stopped
-			case found.lost && epoch == h.epoch:
+			case epoch != h.epoch: // which somebody else noticed meanwhile
+				h.repairing, h.again = false, false
+				h.repair("the stream was made anew", h.roots(), 0)
+			case found.lost:
 				h.repairing = false
 				h.rewind(found.kept)
 			case part.More:
@@ -106,7 +117,7 @@ func (h *hub) repairedPart(patterns []bus.Pattern, part bus.Replay) {
 		return
 	}
 	h.repairing = true
-	h.whenAbreast(func() { h.readMissing(patterns, part.Position.Seq) })
+	h.readMissing(patterns, part.Position.Seq)
 }
 
 // tellLost tells what a read found to be gone from the stream.

@@ -47,7 +47,7 @@ func (h *hub) receive(raw *nats.Msg) {
 	if t := h.topics[m.Topic]; t != nil && m.Prev == t.left.seq {
 		m.Prev = t.left.prev
 	}
-	if h.repairing || h.degraded {
+	if h.holds() {
 		h.hold(m)
 		return
 	}
@@ -57,7 +57,7 @@ func (h *hub) receive(raw *nats.Msg) {
 	}
 }
 
-// takeIn receives all that has come over the line already.
+// takeIn receives all that has come over the line already, also where the hub is to wait for the loops: it takes no less memory here.
 func (h *hub) takeIn() {
 	for range len(h.listener.C()) {
 		h.receive(<-h.listener.C())

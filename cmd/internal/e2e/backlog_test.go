@@ -22,7 +22,7 @@ const (
 	rereadMB  = 32
 	readsMB   = 8 * 4
 	heldMB    = 64
-	inboxesMB = 2 * 8
+	inboxesMB = 3 * 8
 	duesMB    = 2 * 8
 
 	backlogMB = (rereadMB + readsMB + heldMB + inboxesMB + duesMB) * 3 / 2
