@@ -70,7 +70,7 @@ func TestEdge_WithLittleMemoryRefusesNewClientsAlone(t *testing.T) {
 	stop := counting(t, server, "demo.numbers", 10*time.Millisecond)
 
 	crowd := crush(t, e.socket)
-	if len(crowd) < 500 {
+	if len(crowd) < 1500 {
 		t.Errorf("it took in %d only", len(crowd))
 	}
 	response, err := strangers.Get(door)
