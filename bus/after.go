@@ -68,16 +68,21 @@ func (c *Conn) After(ctx context.Context, after uint64, limit int, patterns ...P
 	if limit <= 0 {
 		limit = math.MaxInt32
 	}
+	return c.AfterWithin(ctx, after, limit, 0, patterns...)
+}
+
+// AfterWithin is After that is cut short by bytes as well, after some more than so many (0: it is not).
+func (c *Conn) AfterWithin(ctx context.Context, after uint64, limit, bytes int, patterns ...Pattern) (Replay, error) {
 	var replay Replay
 	err := c.read(ctx, readAfter, func(ctx context.Context) (err error) {
-		replay, err = c.after(ctx, after, limit, patterns)
+		replay, err = c.after(ctx, after, limit, bytes, patterns)
 		return err
 	})
 	c.metrics.read[readAfter].messages.Add(float64(len(replay.Messages)))
 	return replay, err
 }
 
-func (c *Conn) after(ctx context.Context, after uint64, limit int, patterns []Pattern) (Replay, error) {
+func (c *Conn) after(ctx context.Context, after uint64, limit, bytes int, patterns []Pattern) (Replay, error) {
 	info, err := c.streamInfo(ctx)
 	if err != nil {
 		return Replay{}, err
@@ -89,7 +94,7 @@ func (c *Conn) after(ctx context.Context, after uint64, limit int, patterns []Pa
 		return replay, nil
 	}
 	filters := c.filters(patterns)
-	raw, end, err := c.stretchAfter(ctx, after, state.LastSeq, limit, filters)
+	raw, end, err := c.stretchAfter(ctx, after, state.LastSeq, limit, bytes, filters)
 	if err != nil {
 		return Replay{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +87,48 @@ func TestAfter_LimitCutsAndGoesOn(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A limit counts messages, which may be large: what is read at a time can be bounded by their bytes too, whichever way it is read.
+func TestAfterWithin_IsCutByBytesToo(t *testing.T) {
+	c := bustest.New(t).Connect(t)
+	payload := []byte(`"` + strings.Repeat("x", 512<<10) + `"`)
+	const topics, messages = 5, 60
+	var want []uint64
+	for i := range messages {
+		seq, err := c.Publish(t.Context(), bus.Topic(fmt.Sprintf("a.%d", i%topics)), payload, bus.PublishOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, seq)
+	}
+	var few, many []bus.Pattern
+	for i := range 200 {
+		many = append(many, bus.Pattern(fmt.Sprintf("a.%d", i)))
+	}
+	few = many[:100]
+	for name, patterns := range map[string][]bus.Pattern{"a pattern": {"a.*"}, "a hundred topics": few, "two hundred topics": many} {
+		t.Run(name, func(t *testing.T) {
+			var got []uint64
+			for at, more, reads := uint64(0), true, 0; more; reads++ {
+				r, err := c.AfterWithin(t.Context(), at, 1000, 8<<20, patterns...)
+				if err != nil || reads > messages {
+					t.Fatalf("read %d: %v", reads, err)
+				}
+				if n := len(r.Messages); n*len(payload) > 13<<20 {
+					t.Errorf("%d messages came at a time, of %d KiB each", n, len(payload)>>10)
+				}
+				got = append(got, seqs(r.Messages)...)
+				at, more = r.Position.Seq, r.More
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			if r, err := c.After(t.Context(), 0, 1000, patterns...); err != nil || r.More || !slices.Equal(seqs(r.Messages), want) {
+				t.Errorf("of any size: %d messages, %v, %v", len(r.Messages), r.More, err)
+			}
+		})
 	}
 }
 

@@ -72,7 +72,7 @@ func (c *Conn) lastN(ctx context.Context, filters []string, n int) (Snapshot, er
 	}
 	earlier := make([]stretch, len(short))
 	for i, t := range short {
-		earlier[i] = stretch{c.subjects.pubTopic(t.topic), t.first, t.from - 1, int(t.count), 0}
+		earlier[i] = stretch{c.subjects.pubTopic(t.topic), t.first, t.from - 1, int(t.count), 0, 0}
 	}
 	before, _, err := c.readStretches(ctx, earlier)
 	if err != nil {
@@ -118,7 +118,7 @@ func (c *Conn) readTails(ctx context.Context, tails []tail, upTo uint64) error {
 	stretches := make([]stretch, len(tails))
 	for i, t := range tails {
 		// More than counted may have come since, but not with Seq up to upTo.
-		stretches[i] = stretch{c.subjects.pubTopic(t.topic), t.from, upTo, int(t.count), t.last}
+		stretches[i] = stretch{c.subjects.pubTopic(t.topic), t.from, upTo, int(t.count), 0, t.last}
 	}
 	found, _, err := c.readStretches(ctx, stretches)
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// stretchAfter reads what filters match of (after, upTo], oldest first, each message once and at most limit of them. Nothing of
-// (after, end] is missing.
-func (c *Conn) stretchAfter(ctx context.Context, after, upTo uint64, limit int, filters []string) (raw []*nats.Msg, end uint64, err error) {
+// stretchAfter reads what filters match of (after, upTo], oldest first, each message once and at most limit of them, or
+// until there are so many bytes (0: no matter how many). Nothing of (after, end] is missing.
+func (c *Conn) stretchAfter(ctx context.Context, after, upTo uint64, limit, bytes int, filters []string) (raw []*nats.Msg, end uint64, err error) {
 	if len(filters) > manyFilters {
-		return c.pickAfter(ctx, after, upTo, limit, filters)
+		return c.pickAfter(ctx, after, upTo, limit, bytes, filters)
 	}
 	newest, err := c.newest(ctx, filters)
 	if err != nil {
@@ -21,9 +21,13 @@ func (c *Conn) stretchAfter(ctx context.Context, after, upTo uint64, limit int, 
 	}
 	// Of each filter a share, and more of those that turn out to have a larger part in the first messages of all.
 	share := min(limit, max(4, 2*limit/max(1, len(filters))))
+	each := 0
+	if bytes > 0 {
+		each = max(1, bytes/max(1, len(filters)))
+	}
 	open := make([]*filtered, len(filters))
 	for i, filter := range filters {
-		open[i] = &filtered{stretch: stretch{filter, after + 1, upTo, share, newest[i]}}
+		open[i] = &filtered{stretch: stretch{filter, after + 1, upTo, share, each, newest[i]}}
 	}
 	all := slices.Clone(open)
 	for {
@@ -31,6 +35,14 @@ func (c *Conn) stretchAfter(ctx context.Context, after, upTo uint64, limit int, 
 			return nil, 0, err
 		}
 		raw, end = inOrder(all), upTo
+		if bytes > 0 && bytesOf(raw) >= bytes {
+			for _, f := range all {
+				if f.cut {
+					end = min(end, seqOf(f.found[len(f.found)-1]))
+				}
+			}
+			raw = slices.DeleteFunc(raw, func(m *nats.Msg) bool { return seqOf(m) > end })
+		}
 		if len(raw) > limit || (len(raw) == limit && slices.ContainsFunc(all, func(f *filtered) bool { return f.cut })) {
 			raw, end = raw[:limit], seqOf(raw[limit-1])
 		}
@@ -80,18 +92,25 @@ func inOrder(all []*filtered) []*nats.Msg {
 	return raw
 }
 
+func bytesOf(raw []*nats.Msg) (bytes int) {
+	for _, m := range raw {
+		bytes += m.Size()
+	}
+	return bytes
+}
+
 func seqOf(m *nats.Msg) uint64 { return number(m, headerSequence) }
 
 // pickAfter is stretchAfter for many filters. It reads the stream as it is, a page at a time, and ends after some pages also where little
 // of them is wanted.
-func (c *Conn) pickAfter(ctx context.Context, after, upTo uint64, limit int, filters []string) (raw []*nats.Msg, end uint64, err error) {
+func (c *Conn) pickAfter(ctx context.Context, after, upTo uint64, limit, bytes int, filters []string) (raw []*nats.Msg, end uint64, err error) {
 	const pages = 16
 	wanted := c.wants(filters)
 	newest, err := c.newest(ctx, []string{c.everything()})
 	if err != nil {
 		return nil, 0, err
 	}
-	s := stretch{c.everything(), after + 1, upTo, pageMessages, newest[0]}
+	s := stretch{c.everything(), after + 1, upTo, pageMessages, pageBytes, newest[0]}
 	for read := 0; ; read++ {
 		found, cut, err := c.readStretches(ctx, []stretch{s})
 		if err != nil {
@@ -110,7 +129,7 @@ func (c *Conn) pickAfter(ctx context.Context, after, upTo uint64, limit int, fil
 			return raw, upTo, nil
 		}
 		s.from = seqOf(found[0][len(found[0])-1]) + 1
-		if read+1 >= pages && limit < math.MaxInt32 {
+		if (read+1 >= pages && limit < math.MaxInt32) || (bytes > 0 && bytesOf(raw) >= bytes) {
 			return raw, s.from - 1, nil
 		}
 	}
@@ -134,6 +153,7 @@ type stretch struct {
 	filter   string
 	from, to uint64
 	limit    int    // messages at most
+	bytes    int    // after so many it ends too, with the page that brings them; 0: it does not
 	newest   uint64 // the filter's last message when to was the stream's last, or later; 0: none
 }
 
@@ -142,7 +162,15 @@ func (s stretch) lags(end getEnd) bool {
 	return end.pending == 0 && end.last < s.to && end.last < s.newest && s.from <= s.newest
 }
 
-// readStretches reads them all, page by page, side by side. cut[i] tells that limit ended stretch i. Each page may come from
+// page is how many bytes are read of it at a time.
+func (s stretch) page() int {
+	if s.bytes > 0 {
+		return min(s.bytes, pageBytes)
+	}
+	return pageBytes
+}
+
+// readStretches reads them all, page by page, side by side. cut[i] tells that its limit or its bytes ended stretch i. Each page may come from
 // another replica; errAgain: one of them lags behind.
 func (c *Conn) readStretches(ctx context.Context, stretches []stretch) (found [][]*nats.Msg, cut []bool, err error) {
 	found, cut = make([][]*nats.Msg, len(stretches)), make([]bool, len(stretches))
@@ -157,7 +185,7 @@ func (c *Conn) readStretches(ctx context.Context, stretches []stretch) (found []
 		for r, i := range open {
 			s := stretches[i]
 			// One more than the limit shows whether there are more.
-			requests[r] = getRequest{Seq: max(1, s.from), NextFor: s.filter, MaxBytes: pageBytes,
+			requests[r] = getRequest{Seq: max(1, s.from), NextFor: s.filter, MaxBytes: s.page(),
 				Batch: min(pageMessages, s.limit+1-len(found[i]))}
 		}
 		ends, err := c.get(ctx, requests, func(r int, m *nats.Msg) {
@@ -176,6 +204,10 @@ func (c *Conn) readStretches(ctx context.Context, stretches []stretch) (found []
 			} else if s.lags(ends[r]) {
 				return nil, nil, errLags
 			} else if ends[r].pending > 0 && ends[r].last < s.to {
+				if s.bytes > 0 && len(found[i]) > 0 && bytesOf(found[i]) >= s.bytes {
+					cut[i] = true
+					continue
+				}
 				s.from = ends[r].last + 1
 				more = append(more, i)
 			}

@@ -13,9 +13,10 @@ import (
 
 // Limits of a repair.
 const (
-	heldMax    = 64 << 10 // live messages held back meanwhile; what comes after them is a hole of its own
-	heldBytes  = 64 << 20 // and their payloads' bytes
-	repairRead = 1000     // messages read from the stream at a time, and passed on before more are: a long outage's would not fit into memory
+	heldMax     = 64 << 10 // live messages held back meanwhile; what comes after them is a hole of its own
+	heldBytes   = 64 << 20 // and their payloads' bytes
+	repairRead  = 1000     // messages read from the stream at a time, and passed on before more are: a long outage's would not fit into memory
+	repairBytes = 8 << 20  // and about their bytes
 
 	suspectEvery = 2 * time.Second // between two looks at the stream's epoch
 )
@@ -75,7 +76,7 @@ func (h *hub) readPart(patterns []bus.Pattern, after uint64, epoch string) {
 				found, err = past.find(ctx, h.bus, epoch)
 			}
 			if err == nil && !found.lost {
-				part, err = h.bus.After(ctx, after, repairRead, patterns...)
+				part, err = h.bus.AfterWithin(ctx, after, repairRead, repairBytes, patterns...)
 			}
 			if err == nil && !found.lost && !part.More {
 				last, err = h.bus.Last(ctx, patterns...)
