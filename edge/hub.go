@@ -86,8 +86,6 @@ func (h *hub) run() {
 	defer audits.Stop()
 	tidy := time.NewTicker(rereadFor)
 	defer tidy.Stop()
-	marks := time.NewTicker(markEvery)
-	defer marks.Stop()
 	for {
 		// A line that broke comes first, for what comes over the next one has to wait.
 		select {
@@ -117,8 +115,6 @@ func (h *hub) run() {
 			h.audit()
 		case <-tidy.C:
 			h.reread.forget()
-		case <-marks.C:
-			h.trail.mark()
 		case p := <-h.listener.Dropped():
 			h.repair("messages dropped for want of room", []bus.Pattern{p}, h.at)
 		}

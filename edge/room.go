@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"log/slog"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -37,10 +38,11 @@ func newRoom(connections int, log *slog.Logger) *room {
 // memoryEvery is how often the memory is looked at. A look costs some microseconds; thousands of clients may come in a second.
 const memoryEvery = 250 * time.Millisecond
 
+// limitEvery is how often it is looked whether there is a limit, where there was none: an idle edge is not to be woken for nothing.
+const limitEvery = 2 * time.Second
+
 // watch looks at the memory until ctx ends.
 func (r *room) watch(ctx context.Context) {
-	ticker := time.NewTicker(memoryEvery)
-	defer ticker.Stop()
 	gauge := newGauge()
 	var cycles uint64
 	var collected time.Time // when there was a new one
@@ -52,10 +54,14 @@ func (r *room) watch(ctx context.Context) {
 		} else if r.tight.Load() && now.Sub(collected) > stale(m.live) {
 			runtime.GC()
 		}
+		pause := memoryEvery
+		if m.limit == math.MaxInt64 {
+			pause = limitEvery
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }

@@ -28,7 +28,7 @@ const (
 // pass notes a message that was passed on.
 func (t *trail) pass(m bus.Message) {
 	t.tip = m.Mark()
-	if len(t.marks) == 0 {
+	if n := len(t.marks); n == 0 || m.Time.Sub(t.marks[n-1].Time).Abs() >= markEvery {
 		t.mark()
 	}
 }
