@@ -18,6 +18,8 @@ type frame struct {
 	gone  bool   // the topic's last message lapsed
 	pong  bool   // answers a ping
 	lost  bool   // a gap: tells every subscriber of the topic that messages are missing
+	stale bool   // a status: values are getting old
+	fresh bool   // a status: all that was missed has been passed on before it
 	upTo  uint64 // of a gap: the last place that is missing; 0: places are void
 	took  int64  // when the stream took it, Unix nanoseconds; 0: not a live message
 	wire  []byte

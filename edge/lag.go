@@ -17,6 +17,7 @@ import (
 type lag struct {
 	cut     []byte           // rest of the frame that the last write cut in two
 	queue   []*frame         // to be sent first: acks, errors, what a subscribe brings back
+	fresh   *frame           // a status that is true once all `every` messages before it are sent
 	cursors []uint64         // for each sub, the place up to which it has been sent its `every` messages
 	stale   map[*view]uint64 // latest topics with a value to be sent, by the order in which they came to have one
 	turns   uint64           // how many have come to
@@ -68,7 +69,7 @@ func (l *loop) fallBehind(slot uint32, c *conn) {
 func (l *loop) putBack(c *conn, f *frame) {
 	switch {
 	case f.topic == nil || f.lost || f.seq == 0:
-		c.lag.queue = append(c.lag.queue, f)
+		c.lag.append(f)
 	case !f.topic.every:
 		l.outdate(c, l.viewOf(f.topic))
 	default:
@@ -79,6 +80,19 @@ func (l *loop) putBack(c *conn, f *frame) {
 			}
 		}
 	}
+}
+
+// append owes a lagging connection a frame that no newer one replaces. A status that all is up to date comes true when what the
+// connection is owed by its places has been sent, and not any more where NATS has gone away again.
+func (g *lag) append(f *frame) {
+	switch {
+	case f.fresh:
+		g.fresh = f
+		return
+	case f.stale:
+		g.fresh = nil
+	}
+	g.queue = append(g.queue, f)
 }
 
 // outdate notes that a latest topic has a value that the connection has not been sent.
@@ -237,6 +251,9 @@ func (l *loop) choose(slot uint32, c *conn) []*frame {
 	}
 	if len(batch) == len(g.queue) {
 		behind := l.chooseEvery(slot, c, room, add)
+		if !behind && g.fresh != nil {
+			add(g.fresh)
+		}
 		if !behind || !c.mixes() {
 			for _, v := range l.values(c) {
 				if !room() && len(batch) > 0 {
@@ -339,6 +356,8 @@ func (l *loop) sentTo(c *conn, f *frame) {
 		if g.queue = g.queue[1:]; len(g.queue) == 0 {
 			g.queue = nil
 		}
+	case f == g.fresh:
+		g.fresh = nil
 	case f.topic.every:
 		v := l.viewOf(f.topic)
 		for i := range c.subs {

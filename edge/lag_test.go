@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"tidings/bus"
@@ -171,5 +172,60 @@ func TestRefill_KeepsPatternsInStep(t *testing.T) {
 	}
 	if rest := s.loop.choose(0, c); len(rest) > 0 {
 		t.Errorf("%d more come: %d", len(rest), rest[0].seq)
+	}
+}
+
+// That all is up to date again a client that lags is told after what it missed, and not while that is still to be read.
+func TestStatusOK_FollowsWhatALaggingClientIsOwed(t *testing.T) {
+	s := set(t)
+	l := s.loop
+	s.clients(1)
+	c := l.conns.at(0)
+	f, tp := s.latest("orders.a")
+	tp.every = true
+	l.join(0, c, sub{feed: f})
+	l.fallBehind(0, c)
+	c.lag.blocked = true
+	told := func() (words []string) {
+		batch := l.choose(0, c)
+		for _, f := range batch {
+			switch {
+			case f.stale:
+				words = append(words, "degraded")
+			case f.fresh:
+				words = append(words, "ok")
+			default:
+				words = append(words, fmt.Sprint(f.seq))
+			}
+			l.sentTo(c, f)
+		}
+		return words
+	}
+	message := func(seq uint64) *frame {
+		return dataFrame(tp, bus.Message{Topic: tp.name, Seq: seq, Payload: []byte(`1`)}, false)
+	}
+	l.status(true, l.now)
+	l.spread(message(1))
+	l.spread(message(2))
+	l.status(false, l.now)
+	if got, want := told(), []string{"degraded", "1", "2", "ok"}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+	if got := told(); got != nil {
+		t.Errorf("told %v once more", got)
+	}
+	l.spread(message(3))
+	l.status(false, l.now)
+	l.status(true, l.now) // before it was told
+	if got, want := told(), []string{"degraded", "3"}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+	// What the socket did not take of a turn is owed by its places, and so told after it.
+	l.putBack(c, message(3))
+	fresh := newFrame(nil)
+	fresh.fresh = true
+	l.putBack(c, fresh)
+	if got, want := told(), []string{"3", "ok"}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
 	}
 }

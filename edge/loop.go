@@ -322,6 +322,7 @@ func (l *loop) fail(slot uint32, c *conn, id uint64, e *wire.Error) {
 func (l *loop) status(degraded bool, since time.Time) {
 	l.degraded, l.since = degraded, since
 	f := newFrame(wire.AppendStatus(nil, l.now.UnixMilli(), degraded, since.UnixMilli()))
+	f.stale, f.fresh = degraded, !degraded
 	l.conns.each(func(slot uint32, c *conn) {
 		if c.state == serving {
 			l.owe(slot, c, f)

@@ -130,7 +130,7 @@ func (l *loop) due(slot uint32, c *conn, frame int32) {
 // owe gives one connection a frame of its own, behind what it is due already.
 func (l *loop) owe(slot uint32, c *conn, f *frame) {
 	if c.lag != nil {
-		c.lag.queue = append(c.lag.queue, f)
+		c.lag.append(f)
 		return
 	}
 	l.turn.frames = append(l.turn.frames, f)

@@ -215,6 +215,7 @@ func TestBreak_EachEventArrivesOnceOverReconnects(t *testing.T) {
 	engine := dockertest.Shared(t)
 	cable := newCable(t, engine.Socket())
 	a := follow(t, Config{Host: cable.host()})
+	a.until(t, "a first list", func() bool { return len(a.lists) > 0 }) // what happens before it is followed is no event
 	c := engine.Run(t, dockertest.Spec{Name: "steady"})
 	a.happened(t, c.ID, "start", 1)
 	want := []string{"create steady", "start steady"}
