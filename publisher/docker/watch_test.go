@@ -215,7 +215,7 @@ func TestBreak_EachEventArrivesOnceOverReconnects(t *testing.T) {
 	engine := dockertest.Shared(t)
 	cable := newCable(t, engine.Socket())
 	a := follow(t, Config{Host: cable.host()})
-	a.until(t, "a first list", func() bool { return len(a.lists) > 0 }) // what happens before it is followed is no event
+	a.until(t, "a first list", func() bool { return len(a.lists) > 0 })
 	c := engine.Run(t, dockertest.Spec{Name: "steady"})
 	a.happened(t, c.ID, "start", 1)
 	want := []string{"create steady", "start steady"}
@@ -245,6 +245,7 @@ func TestBreak_TooLongIsSaidAndTheListHolds(t *testing.T) {
 	engine := dockertest.Shared(t)
 	cable := newCable(t, engine.Socket())
 	a := follow(t, Config{Host: cable.host()})
+	a.until(t, "a first list", func() bool { return len(a.lists) > 0 })
 	c := engine.Run(t, dockertest.Spec{Name: "long"})
 	a.happened(t, c.ID, "start", 1)
 
@@ -263,6 +264,7 @@ func TestBreak_TooLongIsSaidAndTheListHolds(t *testing.T) {
 func TestEngine_ThatWasKilledAndComesBackIsNoticed(t *testing.T) {
 	engine := dockertest.Start(t)
 	a := follow(t, Config{Host: engine.Host()})
+	a.until(t, "a first list", func() bool { return len(a.lists) > 0 })
 	c := engine.Run(t, dockertest.Spec{Name: "survivor"})
 	a.happened(t, c.ID, "start", 1)
 	if r := a.source.Runtimes(); len(r) != 1 || r[0].Name != "docker" || r[0].Version == "" {
