@@ -15,8 +15,9 @@ import (
 )
 
 // What an edge holds of a backlog, however long that is, in MB: what it keeps for returning clients (recent_bytes, rereads), what it
-// reads at a time, what it holds back meanwhile, what lies in the loops' inboxes, and what is due to connections. The collector lets
-// half as much again be garbage (gc_percent).
+// reads at a time, what it holds back meanwhile, what lies in the loops' inboxes, what is due to connections, and 65,536 live messages of
+// 1 KB, with headers as large, that wait for the hub while it waits for the loops. The collector lets half as much again be garbage
+// (gc_percent).
 const (
 	recentMB  = 64
 	rereadMB  = 32
@@ -24,8 +25,9 @@ const (
 	heldMB    = 64
 	inboxesMB = 3 * 8
 	duesMB    = 2 * 8
+	listenMB  = 64 * 2
 
-	backlogMB = (rereadMB + readsMB + heldMB + inboxesMB + duesMB) * 3 / 2
+	backlogMB = (rereadMB + readsMB + heldMB + inboxesMB + duesMB + listenMB) * 3 / 2
 )
 
 // An edge whose line to NATS was cut finds a backlog of messages of 1 KB when it is back, and more may be published meanwhile. Its memory
