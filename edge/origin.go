@@ -95,7 +95,7 @@ type origin struct {
 // programs put behind it. "null", which browsers send for sandboxed pages and files, is none.
 func parseOrigin(s string) (origin, bool) {
 	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
 		return origin{}, false
 	}
 	o := origin{name: strings.ToLower(u.Hostname()), port: u.Port()}
@@ -120,7 +120,8 @@ func (o origin) of(host string) bool {
 // named reports whether an entry of a list of origins means this one: host, host:port, or *.domain for all below it.
 func (o origin) named(entry string) bool {
 	if domain, below := strings.CutPrefix(entry, "*."); below {
-		return strings.HasSuffix(o.name, "."+strings.ToLower(domain))
+		name, ok := strings.CutSuffix(o.name, "."+strings.ToLower(domain))
+		return ok && name != ""
 	}
 	return entry != anyOrigin && (strings.EqualFold(entry, o.name) || strings.EqualFold(entry, net.JoinHostPort(o.name, o.port)))
 }

@@ -70,7 +70,7 @@ func TestOrigins_Any_VouchesForNone(t *testing.T) {
 
 // FuzzOrigins holds what is let in against a plain reading of what an origin is.
 func FuzzOrigins(f *testing.F) {
-	for _, s := range []string{"https://app.example.org", "https://x.example.net:1", "http://tidings:8080", "https://a@tidings:8080", "null", "https://tidings:8080\\@x"} {
+	for _, s := range []string{"https://app.example.org", "https://x.example.net:1", "http://tidings:8080", "https://a@tidings:8080", "null", "https://tidings:8080\\@x", "//x.example.net"} {
 		f.Add(s)
 	}
 	list := origins{"app.example.org", "*.example.net"}
