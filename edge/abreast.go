@@ -57,6 +57,24 @@ func (h *hub) whenAbreast(do func()) {
 	do()
 }
 
+// whenTaken calls do when the loops have taken all that was passed on so far out of their inboxes.
+func (h *hub) whenTaken(do func()) {
+	away := len(h.loops)
+	if away == 0 {
+		do()
+		return
+	}
+	for _, l := range h.loops {
+		l.post(func(*loop) {
+			h.mail.put(func() {
+				if away--; away == 0 {
+					do()
+				}
+			})
+		})
+	}
+}
+
 // callRoll sends a call through each inbox.
 func (h *hub) callRoll() {
 	a := &h.abreast

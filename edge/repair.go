@@ -56,10 +56,11 @@ func (h *hub) repair(why string, patterns []bus.Pattern, after uint64) {
 	h.readMissing(patterns, after)
 }
 
-// readMissing reads the next part of what is missing, and with the last one how things stand, when the loops are not too far behind.
+// readMissing reads the next part of what is missing, and with the last one how things stand, when the loops have taken the one before: a
+// loop with thousands of connections that do not read takes longer for a part than its reading does, and hundreds of MB would add up.
 func (h *hub) readMissing(patterns []bus.Pattern, after uint64) {
 	epoch := h.epoch // of which after is a place
-	h.whenAbreast(func() { h.readPart(patterns, after, epoch) })
+	h.whenAbreast(func() { h.whenTaken(func() { h.readPart(patterns, after, epoch) }) })
 }
 
 func (h *hub) readPart(patterns []bus.Pattern, after uint64, epoch string) {
