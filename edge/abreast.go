@@ -15,7 +15,7 @@ type abreast struct {
 	bytes  int
 	away   int       // loops that have not come to it
 	since  time.Time // when the hub began to wait for them; zero: it does not
-	then   []func()  // to be done when it need not any more
+	asked  int       // parts of a repair that wait until the loops have taken the one before
 }
 
 // How much the hub passes on between two calls. Three times as much may be on its way: twice in the turns of loops, which take all that
@@ -48,26 +48,19 @@ func (a *abreast) much() bool { return a.frames >= aheadFrames || a.bytes >= ahe
 // ahead reports whether the hub has to wait for the loops.
 func (h *hub) ahead() bool { return !h.abreast.since.IsZero() }
 
-// whenAbreast calls do as soon as the hub need not wait for the loops, which may be at once.
-func (h *hub) whenAbreast(do func()) {
-	if h.ahead() {
-		h.abreast.then = append(h.abreast.then, do)
-		return
-	}
-	do()
-}
-
-// whenTaken calls do when the loops have taken all that was passed on so far out of their inboxes.
+// whenTaken calls do when the loops have taken all that was passed on so far out of their inboxes; then the hub need not wait either.
 func (h *hub) whenTaken(do func()) {
 	away := len(h.loops)
 	if away == 0 {
 		do()
 		return
 	}
+	h.abreast.asked++
 	for _, l := range h.loops {
 		l.post(func(*loop) {
 			h.mail.put(func() {
 				if away--; away == 0 {
+					h.abreast.asked--
 					do()
 				}
 			})
@@ -96,9 +89,4 @@ func (h *hub) present() {
 	h.metrics.hubWait.Observe(time.Since(a.since).Seconds())
 	a.since = time.Time{}
 	h.callRoll()
-	then := a.then
-	a.then = nil
-	for _, do := range then {
-		do()
-	}
 }

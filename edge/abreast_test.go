@@ -150,7 +150,7 @@ func TestHub_WaitsForLoopsThatAreFarBehind(t *testing.T) {
 			}
 			var order []string
 			for _, name := range []string{"first", "second"} {
-				c.hub.whenAbreast(func() { order = append(order, name) })
+				c.hub.whenTaken(func() { order = append(order, name) })
 			}
 			c.turn(c.loops[0])
 			c.post()
@@ -173,10 +173,6 @@ func TestHub_WaitsForLoopsThatAreFarBehind(t *testing.T) {
 			if begun, ended := c.waits(); c.hub.ahead() || c.hub.abreast.away != 0 || begun != 2 || ended != 2 || len(order) != 2 {
 				t.Errorf("in the end: it waits %v for %d, did %q, counted %v and %v", c.hub.ahead(), c.hub.abreast.away, order, begun, ended)
 			}
-			now := false
-			if c.hub.whenAbreast(func() { now = true }); !now {
-				t.Error("abreast it does not do at once what has to wait otherwise")
-			}
 			if got := len(c.seqs); got != 3*b.frames {
 				t.Errorf("%d frames came, want %d", got, 3*b.frames)
 			}
@@ -190,7 +186,8 @@ func TestHub_WithoutLoops_DoesNotWait(t *testing.T) {
 	for range 3 * aheadFrames {
 		c.hub.left(&frame{})
 	}
-	if c.hub.ahead() {
+	done := false
+	if c.hub.whenTaken(func() { done = true }); c.hub.ahead() || !done {
 		t.Error("it waits")
 	}
 }
@@ -208,7 +205,7 @@ func TestHub_ThatWaits_LosesNothingAndServes(t *testing.T) {
 		"in the listener": {room: listenCapacity, happens: func(*crew, *bustest.Server) {}},
 		"of which most was dropped": {room: few / 4, happens: func(c *crew, _ *bustest.Server) {
 			c.until("a repair waits, and what the listener had is held back", func() bool {
-				return c.look(func(h *hub) bool { return h.repairing && len(h.abreast.then) == 1 && len(h.held) > 0 })
+				return c.look(func(h *hub) bool { return h.repairing && h.abreast.asked == 1 && len(h.held) > 0 })
 			})
 		}},
 		"before the line broke": {room: listenCapacity, takesIn: true, happens: func(c *crew, server *bustest.Server) {
@@ -216,7 +213,7 @@ func TestHub_ThatWaits_LosesNothingAndServes(t *testing.T) {
 			c.until("the hub notices", func() bool { return c.look(func(h *hub) bool { return h.degraded }) })
 			server.Restart()
 			c.until("a repair waits", func() bool {
-				return c.look(func(h *hub) bool { return h.repairing && len(h.abreast.then) == 1 })
+				return c.look(func(h *hub) bool { return h.repairing && h.abreast.asked == 1 })
 			})
 		}},
 	} {
@@ -280,7 +277,7 @@ func TestHub_ThatWaits_CanBeStopped(t *testing.T) {
 			h.left(&frame{wire: make([]byte, aheadBytes)})
 		}
 		h.repair("a test", h.roots(), 0)
-		return len(h.abreast.then) == 1
+		return h.abreast.asked == 1
 	}) {
 		t.Error("a repair does not wait")
 	}

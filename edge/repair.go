@@ -60,7 +60,7 @@ func (h *hub) repair(why string, patterns []bus.Pattern, after uint64) {
 // loop with thousands of connections that do not read takes longer for a part than its reading does, and hundreds of MB would add up.
 func (h *hub) readMissing(patterns []bus.Pattern, after uint64) {
 	epoch := h.epoch // of which after is a place
-	h.whenAbreast(func() { h.whenTaken(func() { h.readPart(patterns, after, epoch) }) })
+	h.whenTaken(func() { h.readPart(patterns, after, epoch) })
 }
 
 func (h *hub) readPart(patterns []bus.Pattern, after uint64, epoch string) {
@@ -247,16 +247,12 @@ func (h *hub) suspect() {
 	h.work(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
-		var found end
-		s, err := h.bus.StreamState(ctx)
-		if err == nil && s.Epoch == epoch {
-			found, err = past.find(ctx, h.bus, epoch)
-		}
+		found, err := past.find(ctx, h.bus, epoch)
 		return func() {
 			switch {
 			case err != nil:
-			case s.Epoch != h.epoch:
-				if h.setEpoch(s.Epoch) {
+			case found.epoch != h.epoch:
+				if h.setEpoch(found.epoch) {
 					h.repair("the stream was made anew", h.roots(), 0)
 				}
 			case found.lost && h.repairing:

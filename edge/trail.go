@@ -55,8 +55,9 @@ func (t *trail) rewind(to uint64) {
 
 // end is what became of the end of a stream.
 type end struct {
-	lost bool
-	kept uint64 // of what was lost: the last place known to be as it was
+	epoch string // of the stream that was asked; nothing else is told of one that was made anew
+	lost  bool
+	kept  uint64 // where it was: the last place known to be as it was
 }
 
 // A new leader may know less for a moment than the one before it. Only one that keeps to it has lost something.
@@ -65,23 +66,23 @@ const (
 	shorterEvery = 250 * time.Millisecond
 )
 
-// find asks the stream's leader whether it still has what was passed on. Of a stream that was made anew it can't tell.
+// find asks the stream's leader whether it still has what was passed on.
 func (t trail) find(ctx context.Context, b *bus.Conn, epoch string) (end, error) {
 	for since := time.Now(); ; {
 		at, sure, err := b.End(ctx)
 		switch {
 		case err != nil || at.Epoch != epoch:
-			return end{}, err
+			return end{epoch: at.Epoch}, err
 		case at.Seq >= t.reached:
 			same, err := t.stands(ctx, b, t.tip)
 			if err != nil || same {
-				return end{}, err
+				return end{epoch: epoch}, err
 			}
-			return t.search(ctx, b, at.Seq)
+			return t.search(ctx, b, at)
 		case !sure:
 			return end{}, fmt.Errorf("the stream ends before what was passed on, by a leader without the others: %w", bus.ErrUnavailable)
 		case time.Since(since) >= shorterFor:
-			return t.search(ctx, b, at.Seq)
+			return t.search(ctx, b, at)
 		}
 		select {
 		case <-ctx.Done():
@@ -102,17 +103,18 @@ func (t trail) stands(ctx context.Context, b *bus.Conn, m bus.Mark) (bool, error
 
 // search looks for the last mark that is as it was, in a stream that ends at a place. Where none is left to tell, all that was marked is
 // taken for lost.
-func (t trail) search(ctx context.Context, b *bus.Conn, at uint64) (end, error) {
+func (t trail) search(ctx context.Context, b *bus.Conn, at bus.Position) (end, error) {
 	for _, m := range slices.Backward(t.marks) {
 		same, _, err := b.Stands(ctx, m)
 		if err != nil || same {
-			return end{lost: true, kept: m.Seq}, err
+			return end{epoch: at.Epoch, lost: true, kept: m.Seq}, err
 		}
 	}
+	kept := min(at.Seq, t.reached)
 	if len(t.marks) > 0 {
-		at = min(at, t.marks[0].Seq-1)
+		kept = min(kept, t.marks[0].Seq-1)
 	}
-	return end{lost: true, kept: min(at, t.reached)}, nil
+	return end{epoch: at.Epoch, lost: true, kept: kept}, nil
 }
 
 // passed notes that all up to a message was passed on.
