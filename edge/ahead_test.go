@@ -104,15 +104,8 @@ func TestResume_FromAheadOfThisEdge_BringsNothingTwice(t *testing.T) {
 // What this edge lost of what a client had where it came from is no gap to that client. What it lost behind that is one, and so is that the
 // stream was made anew.
 func TestAhead_IsToldOfNoGapInWhatItHas(t *testing.T) {
-	s := set(t)
+	s, c := aheadAndSlow(t)
 	l := s.loop
-	s.clients(1)
-	c := l.conns.at(0)
-	sub := &c.subs[0]
-	sub.from, sub.live = 3, 3
-	l.isAhead(c, sub, 3)
-	c.aside()
-	l.fallBehind(0, c)
 	gap := func(after, before uint64, reason wire.GapReason) {
 		l.spread(gapFrame(s.topic, bus.Loss{Topic: s.topic.name, After: after, Before: before}, reason, time.Now()))
 	}
@@ -139,15 +132,8 @@ func TestAhead_IsToldOfNoGapInWhatItHas(t *testing.T) {
 
 // A connection that is ahead and falls behind is owed what follows its place, and nothing from before.
 func TestAhead_AndSlow_IsOwedWhatFollows(t *testing.T) {
-	s := set(t)
+	s, c := aheadAndSlow(t)
 	l := s.loop
-	s.clients(1)
-	c := l.conns.at(0)
-	sub := &c.subs[0]
-	sub.from, sub.live = 3, 3
-	l.isAhead(c, sub, 3)
-	c.aside()
-	l.fallBehind(0, c)
 	for range 5 {
 		l.spread(s.frame())
 	}
@@ -162,4 +148,17 @@ func TestAhead_AndSlow_IsOwedWhatFollows(t *testing.T) {
 	if c.slow || c.ahead > 0 {
 		t.Error("it is still ahead")
 	}
+}
+
+// aheadAndSlow is a connection that came from place 3, to which its edge has not come, and lags.
+func aheadAndSlow(t *testing.T) (*stage, *conn) {
+	s := set(t)
+	s.clients(1)
+	c := s.loop.conns.at(0)
+	sub := &c.subs[0]
+	sub.from, sub.live = 3, 3
+	s.loop.isAhead(c, sub, 3)
+	c.aside()
+	s.loop.fallBehind(0, c)
+	return s, c
 }
