@@ -11,7 +11,9 @@
 //
 // What was missed is read back from the stream by Direct Get, many messages for one request (get.go): how things stand
 // (Last, last.go; of one topic Newest, newest.go), a stretch to fill a chart (LastN, lastn.go), all that followed a place
-// (After, after.go), which also judges whether it is complete; or whether a place is what it was (Stands, at.go). No consumer is made on the stream, by any of them.
+// (After, after.go, stretch.go), which also judges whether it is complete; or whether a place is what it was (Stands, at.go).
+// Who asks for very many topics is answered from the stream as a whole (filter.go). No consumer is made on the stream, by any of
+// them.
 //
 // An action goes the other way: an edge asks by Act (act.go) on <prefix>.act.<host>, a publisher that serves them (serve.go) answers.
 //

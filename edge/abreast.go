@@ -4,7 +4,7 @@ import "time"
 
 // abreast keeps the hub from running ahead of the loops. An inbox takes whatever comes, so that nobody waits for a loop; but a loop with
 // thousands of connections may take a second for what the hub passes on in a tenth, and after a long outage there is much to pass on.
-// So the hub sends a call through all inboxes now and then, and does not take more from NATS, nor read more of what is missing, while too
+// So the hub sends a call through all inboxes now and then, and does not take more from NATS while too
 // much lies behind one that not all loops have come to. What NATS brings meanwhile waits in the listener, and is read from the stream
 // where that is full. All else the hub goes on with.
 //

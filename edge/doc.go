@@ -56,8 +56,9 @@
 // betrayed by no later one; the hub asks the stream for it now and then (audit.go). It also asks whether the places that it
 // passed on are what they were: a power cut may cost a stream its end (trail.go).
 //
-// However much there is to pass on, the hub does not run far ahead of the loops: it stops taking messages when too much of what it passed on
-// still lies in their inboxes, and goes on when they have come nearer (abreast.go).
+// However much there is to pass on, the hub does not run far ahead of the loops: it stops taking messages when too much of what it
+// passed on still lies in their inboxes, and goes on when they have come nearer; a repair reads its next part when they have taken
+// the one before (abreast.go).
 //
 // # Slow clients
 //
@@ -80,10 +81,10 @@
 //   - One accepts connections, one serves HTTP. Each connection that is not a plain TCP socket, such as one of TLS (tls.go),
 //     costs two (package poll). With TLS one more looks at the certificate's files (keyring.go).
 //
-// Loops and hub talk by inbox and mail only. Neither ever blocks who puts something there, so a loop waits for nobody, and the hub for nothing
-// but the loops' progress: while it does it takes no messages, and goes on with its mail, the state of the line and all else. What is verified and what was done comes back through the
-// inbox too, with the connection's generation, since it may be gone by then. The few locks, of inbox, mail, desk, accounts and
-// streams, are held for moments and never nested.
+// Loops and hub talk by inbox and mail only. Neither ever blocks who puts something there, so a loop waits for nobody, and the hub
+// for nothing but the loops' progress: while it does it takes no messages, and goes on with its mail, the state of the line and all
+// else. What is verified and what was done comes back through the inbox too, with the connection's generation, since it may be gone
+// by then. The few locks, of inbox, mail, desk, accounts and streams, are held for moments and never nested.
 //
 // # Promises
 //
@@ -103,8 +104,10 @@
 //     (TestThousandWhoResumeTheSame_CostOneRead, TestManyWhoResumeNearEachOther_ShareOneRead, BenchmarkResumeOf1000).
 //   - After NATS was away everything is brought up to date (TestOutage_AfterStatusOK_EverythingIsUpToDate), part by part however
 //     long it was (TestOutage_LongBacklog_ArrivesWholeAndInOrder); a lost last message is found
-//     (TestLostLastMessage_IsFoundByTheAudit, TestLostLastValue_IsFoundWhereAHoleShowed). A stream that was lost is said to be (TestStreamMadeAnew_IsToldAndGoesOn,
-//     TestStreamInMemory_LostByARestart_IsToldAndGoesOn, TestRepair_OfAStreamThatWasMadeAnewMeanwhile_BeginsAnew), and so is the lost end of one (TestStreamThatLostItsEnd_*).
+//     (TestLostLastMessage_IsFoundByTheAudit, TestLostLastValue_IsFoundWhereAHoleShowed), and nobody is told that all is well before he
+//     has what he missed (TestStatusOK_FollowsWhatALaggingClientIsOwed). A stream that was lost is said to be
+//     (TestStreamMadeAnew_IsToldAndGoesOn, TestStreamInMemory_LostByARestart_IsToldAndGoesOn,
+//     TestRepair_OfAStreamThatWasMadeAnewMeanwhile_BeginsAnew), and so is the lost end of one (TestStreamThatLostItsEnd_*).
 //   - An edge that stops loses nobody: it is not ready at once, takes in whom load balancers still send, and parts with its
 //     clients one by one (TestDrain_WaitsForLoadBalancersFirst, TestDrain_AsksOneByOne, TestDrain_AsksAndThenCloses). One that
 //     joined later fills up (TestOldConnection_IsAskedToMoveOn).
