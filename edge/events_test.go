@@ -283,6 +283,13 @@ func TestHTTP_RefusalsSayWhy(t *testing.T) {
 				refused(t, n.ask(t, "GET "+path+"?"+query+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 400, wire.BadRequest)
 			})
 		}
+		t.Run(path+" written to", func(t *testing.T) {
+			answer := n.ask(t, "POST "+path+"?topic=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			refused(t, answer, 405, wire.BadRequest)
+			if allow := answer.Header.Get("Allow"); allow != "GET, HEAD" {
+				t.Errorf("allows %q", allow)
+			}
+		})
 		t.Run(path+" of another page", func(t *testing.T) {
 			refused(t, n.ask(t, "GET "+path+"?topic=a HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example.org\r\nConnection: close\r\n\r\n"), 403, wire.ForbiddenOrigin)
 		})

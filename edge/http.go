@@ -22,8 +22,16 @@ func (e *Edge) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /last", e.last)
 	mux.HandleFunc("GET /events", e.events)
+	mux.HandleFunc("/last", readOnly)
+	mux.HandleFunc("/events", readOnly)
 	mux.Handle("/", e.cfg.Pages)
 	return e.limited(mux)
+}
+
+// readOnly refuses what is no GET.
+func readOnly(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD")
+	refuseAs(w, http.StatusMethodNotAllowed, wire.BadRequest, "this is to be read: ask for it with GET; messages are published by NATS")
 }
 
 // limited asks the door about each request. Over a connection that is kept alive there is otherwise no end to them.

@@ -64,12 +64,17 @@ func (r refusal) to(w http.ResponseWriter) {
 
 // refuseHTTP answers an HTTP request that got past the door.
 func refuseHTTP(w http.ResponseWriter, code wire.Code, message string) {
+	refuseAs(w, code.Status(), code, message)
+}
+
+// refuseAs does it with another status than the code's own.
+func refuseAs(w http.ResponseWriter, status int, code wire.Code, message string) {
 	body := wire.AppendRefusal(nil, code, message)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	if (code == wire.Unavailable || code == wire.TooManyRequests) && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "5")
 	}
-	w.WriteHeader(code.Status())
+	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }
