@@ -17,7 +17,8 @@ import (
 // tried instead of it. It reports the CPU time of the sending thread, in which loopback also does the receiver's part of TCP.
 //
 //	write    write(2), with the scheduler told before and after
-//	raw      write(2) as Socket.Write does it
+//	raw      write(2) without that
+//	send     sendto(2) as Socket.Write does it
 //	writev   one writev(2) of the frames as they are, where raw sends a copy that is made once for all
 //	uring    IORING_OP_SEND for every socket, submitted together by one io_uring_enter(2)
 func BenchmarkSend(b *testing.B) {
@@ -43,6 +44,16 @@ func BenchmarkSend(b *testing.B) {
 				}
 			}},
 			{"raw", func(b *testing.B) func([]int32) {
+				return func(fds []int32) {
+					for _, fd := range fds {
+						n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&whole[0])), uintptr(len(whole)))
+						if int(n) != len(whole) {
+							b.Fatalf("wrote %d of %d: %v", int(n), len(whole), errno)
+						}
+					}
+				}
+			}},
+			{"send", func(b *testing.B) func([]int32) {
 				return func(fds []int32) {
 					for _, fd := range fds {
 						if n, err := (Socket{fd: fd}).Write(whole); n != len(whole) {

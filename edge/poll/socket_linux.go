@@ -18,7 +18,7 @@ func (s Socket) Read(b []byte) (int, error) {
 		return s.stream.read(b)
 	}
 	for {
-		n, errno := transfer(unix.SYS_READ, s.fd, b)
+		n, errno := transfer(unix.SYS_RECVFROM, s.fd, b)
 		switch {
 		case errno == 0 && n == 0 && len(b) > 0:
 			return 0, io.EOF
@@ -38,7 +38,7 @@ func (s Socket) Write(b []byte) (int, error) {
 		return s.stream.write(b)
 	}
 	for {
-		n, errno := transfer(unix.SYS_WRITE, s.fd, b)
+		n, errno := transfer(unix.SYS_SENDTO, s.fd, b)
 		switch {
 		case errno == 0 && n < len(b), errno == unix.EAGAIN:
 			return max(n, 0), ErrAgain
@@ -50,14 +50,15 @@ func (s Socket) Write(b []byte) (int, error) {
 	}
 }
 
-// transfer is read(2) or write(2) without telling the scheduler: the socket is non-blocking, so the call
+// transfer is recvfrom(2) or sendto(2) without telling the scheduler: the socket is non-blocking, so the call
 // takes some microseconds at most, and the bookkeeping of a system call that may block is saved on each delivery.
+// Unlike read(2) and write(2) these don't look at what any file has and sockets have no use for.
 func transfer(call uintptr, fd int32, b []byte) (int, syscall.Errno) {
 	var p unsafe.Pointer
 	if len(b) > 0 {
 		p = unsafe.Pointer(&b[0])
 	}
-	n, _, errno := syscall.RawSyscall(call, uintptr(fd), uintptr(p), uintptr(len(b)))
+	n, _, errno := syscall.RawSyscall6(call, uintptr(fd), uintptr(p), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
 	return int(n), errno
 }
 
