@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"regexp"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ type Config struct {
 	Name      string                     // the connection's name in NATS' monitoring; default "tidings"
 	Login     Login                      // who we are to NATS; default nobody
 	TLS       TLS                        // default as the servers want it
+	Wrap      func(net.Conn) net.Conn    // put around each connection to a server, below TLS; default nothing
 	Prefix    string                     // of all subjects; default "tidings"
 	Inbox     string                     // where answers arrive, so that others may be kept from there; default "_INBOX_" and Prefix
 	API       string                     // JetStream's subjects as this account sees them; default "$JS.API"

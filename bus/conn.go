@@ -85,8 +85,8 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	c.up, c.breakUp = context.WithCancelCause(context.Background())
 	var err error
-	var dialer dialer
-	options := slices.Concat(c.options(), cfg.TLS.options(), cfg.Login.options(&dialer))
+	dialer := dialer{wrap: cfg.Wrap}
+	options := slices.Concat(c.options(), cfg.TLS.options(), cfg.Login.options(&dialer), []nats.Option{nats.SetCustomDialer(&dialer)})
 	if c.nc, err = nats.Connect(strings.Join(cfg.Servers, ","), options...); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}

@@ -78,14 +78,14 @@ func (t TLS) check(fault func(ok bool, format string, args ...any)) {
 	}
 }
 
-// options are what NATS' client has to know. The dialer's line is to be set once it is there.
+// options are what NATS' client has to know.
 func (l Login) options(dialer *dialer) []nats.Option {
 	switch {
 	case l.Credentials != "":
 		return []nats.Option{nats.UserCredentials(l.Credentials)}
 	case l.NKey != "":
 		dialer.seed = l.NKey
-		return []nats.Option{nats.SetCustomDialer(dialer), func(o *nats.Options) (err error) {
+		return []nats.Option{func(o *nats.Options) (err error) {
 			o.Nkey, err = publicKey(l.NKey)
 			o.SignatureCB = func(nonce []byte) ([]byte, error) { return sign(l.NKey, nonce) }
 			return err
@@ -140,23 +140,30 @@ func (t TLS) authorities() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// dialer keeps up with a seed that was replaced: NATS' client asks for a signature at each attempt, but for the public
-// key only at the first.
+// dialer opens the connections to the servers. It keeps up with a seed that was replaced: NATS' client asks for a signature at
+// each attempt, but for the public key only at the first.
 type dialer struct {
-	seed string
-	line atomic.Pointer[nats.Conn]
+	seed string // the file that it is in; none: we are not known by one
+	wrap func(net.Conn) net.Conn
+	line atomic.Pointer[nats.Conn] // set once it is there
 }
 
 // Dial is called with the client's lock held, under which it reads its options too.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	key, err := publicKey(d.seed)
-	if err != nil {
-		return nil, err
+	if d.seed != "" {
+		key, err := publicKey(d.seed)
+		if err != nil {
+			return nil, err
+		}
+		if line := d.line.Load(); line != nil {
+			line.Opts.Nkey = key
+		}
 	}
-	if line := d.line.Load(); line != nil {
-		line.Opts.Nkey = key
+	c, err := (&net.Dialer{Timeout: dialTimeout}).Dial(network, address)
+	if err != nil || d.wrap == nil {
+		return c, err
 	}
-	return (&net.Dialer{Timeout: dialTimeout}).Dial(network, address)
+	return d.wrap(c), nil
 }
 
 func checkCredentials(path string) error {

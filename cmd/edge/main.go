@@ -58,7 +58,7 @@ func start(cmd *cobra.Command, config configs.Edge) error {
 	if err != nil {
 		return err
 	}
-	conn, err := bus.Connect(context.WithoutCancel(ctx), daemon.Bus(config.NATS, config.Stream, serve.Name(config.Serving), logger, registry))
+	conn, err := bus.Connect(context.WithoutCancel(ctx), serve.Line(config.NATS, config.Stream, serve.Name(config.Serving), logger, registry))
 	if err != nil {
 		return err
 	}

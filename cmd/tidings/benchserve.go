@@ -19,6 +19,7 @@ import (
 	"tidings/cmd/internal/serve"
 	"tidings/cmd/internal/verify"
 	"tidings/configs"
+	"tidings/edge/poll"
 )
 
 // benchServeCommand is what `tidings bench` starts as processes of their own: something that serves at a free port of
@@ -72,7 +73,7 @@ func serveEdgeCommand() *cobra.Command {
 	daemon.Configured(cmd, configs.ForEdge, check, func(cmd *cobra.Command, config configs.Edge) error {
 		config.DrainWait, config.DrainWindow = 0, time.Millisecond // there is no load balancer to notice, and no other edge to go to
 		logger, registry := daemon.NewLogger(cmd.ErrOrStderr(), config.Log), daemon.NewRegistry()
-		conn, err := bus.Connect(cmd.Context(), daemon.Bus(config.NATS, config.Stream, "edge", logger, registry))
+		conn, err := bus.Connect(cmd.Context(), serve.Line(config.NATS, config.Stream, "edge", logger, registry))
 		if err != nil {
 			return err
 		}
@@ -102,7 +103,7 @@ func serveFloorCommand() *cobra.Command {
 			if !stream {
 				config.Stream.Manage = bus.ManageOperator
 			}
-			config.Logger = slog.New(slog.DiscardHandler)
+			config.Logger, config.Wrap = slog.New(slog.DiscardHandler), poll.Quiet
 			conn, err := bench.ConnectNATS(cmd.Context(), config)
 			if err != nil {
 				return benchError(err)

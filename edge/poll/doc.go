@@ -20,5 +20,8 @@
 // their tokens. A descriptor is closed by its owner and by nobody else, since a number that another
 // goroutine closed may already be somebody else's connection.
 //
+// System calls that can't block are made without telling Go's scheduler: it would look after them, which costs more than they do.
+// [Quiet] makes reads of an ordinary connection such ones, for the line that everything to be delivered comes by.
+//
 // This package is the only one that makes system calls for sockets. It knows nothing of WebSocket.
 package poll

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,14 +56,18 @@ func (p *Poller) Close() error {
 	return p.file.Close()
 }
 
-// look asks the kernel once, without waiting. It reports whether there is something to tell.
+// look asks the kernel once, without waiting, and so without telling Go's scheduler (see [Quiet]). It reports whether there is
+// something to tell.
 func (p *Poller) look() bool {
-	n, err := unix.EpollWait(p.fd, p.events, 0)
-	if err == unix.EINTR {
-		n, err = 0, nil
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), 0, 0, 0)
+	p.ready, p.err = int(n), nil
+	if errno != 0 {
+		p.ready = 0
 	}
-	p.ready, p.err = max(n, 0), err
-	return p.ready > 0 || err != nil
+	if errno != 0 && errno != unix.EINTR {
+		p.err = errno
+	}
+	return p.ready > 0 || p.err != nil
 }
 
 // Wait fills events with sockets that are ready and returns how many. With none it waits until there is one, until the

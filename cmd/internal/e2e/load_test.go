@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +15,7 @@ import (
 	"tidings/bus/bustest"
 )
 
-// These two have the machine for themselves, as far as this package's tests go: they are not parallel.
+// These have the machine for themselves, as far as this package's tests go: they are not parallel.
 
 func TestLoad_TenThousandIdleClientsCostNoGoroutineAndLittleMemory(t *testing.T) {
 	if testing.Short() {
@@ -132,4 +135,60 @@ func TestLoad_AThousandClientsGetAllInOrder(t *testing.T) {
 	if _, body := get(t, e.admin+"/metrics"); !strings.Contains(body, `tidings_edge_gaps_total{reason="slow"} 0`) {
 		t.Error("there were gaps")
 	}
+}
+
+// What a message to many clients costs is to be its writes. A system call on its way of which Go's scheduler is told would wake the
+// runtime's monitor, which then wakes up some 40 times until the last client has it.
+func TestLoad_AMessageWakesFewThreads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 1,000 connections")
+	}
+	if raceDetector {
+		t.Skip("under the race detector nothing takes the time it does")
+	}
+	const clients, messages, most = 1000, 50, 25
+	server := bustest.New(t)
+	e := startEdge(t, server)
+	all := gather(t, e.socket, clients, func(int) []string { return []string{"load.few"} })
+	conn := line(t, server)
+	before := wakeups(t, e.process.Pid)
+	beat := time.NewTicker(50 * time.Millisecond) // in between all is idle
+	defer beat.Stop()
+	for n := 1; n <= messages; n++ {
+		<-beat.C
+		publish(t, conn, "load.few", fmt.Sprintf(`{"n":%d,"m":0}`, n))
+	}
+	for i, m := range all {
+		if err := m.expect(messages, time.Now().Add(patience)); err != nil {
+			t.Fatalf("client %d: %v", i, err)
+		}
+	}
+	per := float64(wakeups(t, e.process.Pid)-before) / messages
+	t.Logf("%.1f wake-ups for a message to %d clients", per, clients)
+	if per > most {
+		t.Errorf("%.1f wake-ups for a message, where 10 are enough", per)
+	}
+}
+
+// wakeups is how often the threads of a process have gone to sleep by themselves.
+func wakeups(t testing.TB, pid int) (n int) {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("process %d has %d threads: %v", pid, len(threads), err)
+	}
+	for _, path := range threads {
+		status, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
+		line, _, _ := strings.Cut(rest, "\n")
+		of, err := strconv.Atoi(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		n += of
+	}
+	return n
 }

@@ -17,6 +17,7 @@ import (
 	"tidings/configs"
 	"tidings/edge"
 	"tidings/edge/auth"
+	"tidings/edge/poll"
 	"tidings/edge/web"
 )
 
@@ -31,6 +32,13 @@ func Check(config configs.Serving) error {
 func Name(config configs.Serving) string {
 	host, _ := os.Hostname()
 	return cmp.Or(config.Name, host, "edge")
+}
+
+// Line is an edge's line to NATS.
+func Line(nats configs.NATS, stream configs.Stream, name string, logger *slog.Logger, registry prometheus.Registerer) bus.Config {
+	line := daemon.Bus(nats, stream, name, logger, registry)
+	line.Wrap = poll.Quiet
+	return line
 }
 
 // New makes the edge, with its port open. It serves nothing before its Run. A verifier is not asked by an edge whose auth is
