@@ -23,16 +23,26 @@ type Snapshot struct {
 // are left out; where the last message is not valid, the last valid one takes its place. Prev of each is the place of the
 // valid message (or marker) that is retained before it on its topic.
 func (c *Conn) Last(ctx context.Context, patterns ...Pattern) (Snapshot, error) {
+	return c.snapshot(ctx, patterns, true)
+}
+
+// Ends is Last for those who only look how far each topic has come: Prev of all messages is 0. It asks NATS for all patterns at
+// once, where Last has to ask about each.
+func (c *Conn) Ends(ctx context.Context, patterns ...Pattern) (Snapshot, error) {
+	return c.snapshot(ctx, patterns, false)
+}
+
+func (c *Conn) snapshot(ctx context.Context, patterns []Pattern, prev bool) (Snapshot, error) {
 	var snapshot Snapshot
 	err := c.read(ctx, readLast, func(ctx context.Context) (err error) {
-		snapshot, err = c.last(ctx, c.filters(patterns))
+		snapshot, err = c.last(ctx, c.filters(patterns), prev)
 		return err
 	})
 	c.metrics.read[readLast].messages.Add(float64(len(snapshot.Messages)))
 	return snapshot, err
 }
 
-func (c *Conn) last(ctx context.Context, filters []string) (Snapshot, error) {
+func (c *Conn) last(ctx context.Context, filters []string, prev bool) (Snapshot, error) {
 	state, err := c.StreamState(ctx)
 	if err != nil {
 		return Snapshot{}, err
@@ -44,6 +54,10 @@ func (c *Conn) last(ctx context.Context, filters []string) (Snapshot, error) {
 	messages, err := c.validLasts(ctx, raw)
 	if err != nil {
 		return Snapshot{}, err
+	}
+	snapshot := Snapshot{Position: Position{Epoch: state.Epoch, Seq: upTo}, Messages: messages}
+	if state.LastSeq == 0 || len(raw) > 0 && !prev {
+		return snapshot, nil
 	}
 	// Counted after the messages were read: a topic that counts one has none before its last.
 	retained, err := c.retained(ctx, filters, state.Epoch)
@@ -66,7 +80,7 @@ func (c *Conn) last(ctx context.Context, filters []string) (Snapshot, error) {
 	for i := range messages {
 		messages[i].Prev = before[place{messages[i].Topic, messages[i].Seq}].Seq
 	}
-	return Snapshot{Position: Position{Epoch: state.Epoch, Seq: upTo}, Messages: messages}, nil
+	return snapshot, nil
 }
 
 // lastOf is the last message of each subject as the stream stood at upTo, by rising Seq, not yet checked.

@@ -52,6 +52,49 @@ func TestLast_NothingThere(t *testing.T) {
 	}
 }
 
+// Whoever only looks how far each topic has come asks once for all of them.
+func TestEnds_AreThoseOfLast_ForTwoRequests(t *testing.T) {
+	server := bustest.New(t)
+	c := server.Connect(t)
+	var patterns []bus.Pattern
+	for i := range 100 {
+		patterns = append(patterns, pattern(t, fmt.Sprintf("alerts.%d", i)))
+	}
+	asked := requests(t, server)
+	if s, err := c.Ends(t.Context(), patterns...); err != nil || len(s.Messages) != 0 || s.Position.Epoch != c.State().Epoch {
+		t.Fatalf("of an empty stream: %+v, %v", s, err)
+	}
+	if n := asked(); n > 1 {
+		t.Errorf("%d requests for an empty stream", n)
+	}
+	for n := range 2 {
+		for i := range 50 {
+			publish(t, c, fmt.Sprintf("alerts.%d", i), n)
+		}
+		publish(t, c, "others", n)
+	}
+	last, err := c.Last(t.Context(), patterns...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked = requests(t, server)
+	ends, err := c.Ends(t.Context(), patterns...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := asked(); n > 2 {
+		t.Errorf("%d requests", n)
+	}
+	if ends.Position != last.Position || !slices.Equal(seqs(ends.Messages), seqs(last.Messages)) || len(ends.Messages) != 50 {
+		t.Errorf("got %v at %v, want %v at %v", seqs(ends.Messages), ends.Position, seqs(last.Messages), last.Position)
+	}
+
+	// Topics without messages, in a stream that has some.
+	if s, err := c.Ends(t.Context(), patterns[50:]...); err != nil || len(s.Messages) != 0 || s.Position != last.Position {
+		t.Errorf("of topics without messages: %+v, %v", s, err)
+	}
+}
+
 // 1,024 is where NATS' batches end.
 func TestLast_ThreeThousandTopics(t *testing.T) {
 	c := bustest.New(t).Connect(t, func(cfg *bus.Config) { cfg.Stream.Storage = "memory" })

@@ -13,7 +13,7 @@ func (c *Conn) LastN(ctx context.Context, pattern Pattern, n int) (Snapshot, err
 	var snapshot Snapshot
 	err := c.read(ctx, readLastN, func(ctx context.Context) (err error) {
 		if n <= 1 {
-			snapshot, err = c.last(ctx, c.filters([]Pattern{pattern}))
+			snapshot, err = c.last(ctx, c.filters([]Pattern{pattern}), true)
 		} else {
 			snapshot, err = c.lastN(ctx, c.filters([]Pattern{pattern}), n)
 		}

@@ -33,7 +33,7 @@ func (h *hub) audit() {
 	h.work(func(ctx context.Context) func() {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
-		snapshot, err := h.bus.Last(ctx, patterns...)
+		snapshot, err := h.bus.Ends(ctx, patterns...)
 		return func() {
 			h.auditing = false
 			if err == nil && snapshot.Position.Epoch == h.epoch {
