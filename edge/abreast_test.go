@@ -197,18 +197,31 @@ func TestHub_WithoutLoops_DoesNotWait(t *testing.T) {
 func TestHub_ThatWaits_LosesNothingAndServes(t *testing.T) {
 	payload := []byte(`"` + strings.Repeat("x", 256<<10) + `"`)
 	const few = 20
+	many := listenBytes/len(payload) + few
 	for name, test := range map[string]struct {
+		more    int  // messages come while it waits
 		room    int  // of the listener, in messages
 		takesIn bool // what is in the listener, so that more than is allowed lies in the inboxes
 		happens func(*crew, *bustest.Server)
 	}{
-		"in the listener": {room: listenCapacity, happens: func(*crew, *bustest.Server) {}},
-		"of which most was dropped": {room: few / 4, happens: func(c *crew, _ *bustest.Server) {
+		"in the listener": {more: few, room: listenCapacity, happens: func(*crew, *bustest.Server) {}},
+		"of which most was dropped": {more: few, room: few / 4, happens: func(c *crew, _ *bustest.Server) {
 			c.until("a repair waits, and what the listener had is held back", func() bool {
 				return c.look(func(h *hub) bool { return h.repairing && h.abreast.asked == 1 && len(h.held) > 0 })
 			})
 		}},
-		"before the line broke": {room: listenCapacity, takesIn: true, happens: func(c *crew, server *bustest.Server) {
+		"of which there is more than fits": {more: many, room: listenCapacity, happens: func(c *crew, _ *bustest.Server) {
+			c.until("a repair waits, and what the listener had is held back, or was let go", func() bool {
+				return c.look(func(h *hub) bool { return h.repairing && h.abreast.asked == 1 && len(h.listener.C()) == 0 && h.again })
+			})
+			c.look(func(h *hub) bool {
+				if h.heldBytes > heldBytes+len(payload) {
+					t.Errorf("%d bytes are held back", h.heldBytes)
+				}
+				return true
+			})
+		}},
+		"before the line broke": {more: few, room: listenCapacity, takesIn: true, happens: func(c *crew, server *bustest.Server) {
 			server.Stop()
 			c.until("the hub notices", func() bool { return c.look(func(h *hub) bool { return h.degraded }) })
 			server.Restart()
@@ -236,7 +249,7 @@ func TestHub_ThatWaits_LosesNothingAndServes(t *testing.T) {
 					c.until("the hub waits", waits)
 				}
 			}
-			for range few {
+			for range test.more {
 				publish()
 			}
 			test.happens(c, server)

@@ -95,8 +95,9 @@ func (h *hub) run() {
 		default:
 		}
 		live := h.listener.C()
+		var look <-chan time.Time
 		if h.ahead() && !h.holds() { // what is held back is with no loop
-			live = nil
+			live, look = nil, time.After(listenEvery)
 		}
 		select {
 		case <-ctx.Done():
@@ -111,6 +112,8 @@ func (h *hub) run() {
 		case <-changed:
 			changed = h.bus.Changed()
 			h.stateChanged(h.bus.State())
+		case <-look:
+			h.lookAtListener()
 		case <-audits.C:
 			h.audit()
 		case <-tidy.C:

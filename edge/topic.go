@@ -33,6 +33,7 @@ func (t *topic) stands() bool { return t.last != nil && !t.last.gone }
 // receive takes one message as NATS delivered it.
 func (h *hub) receive(raw *nats.Msg) {
 	h.metrics.bytesFromNATS.Add(float64(len(raw.Data)))
+	h.abreast.took(raw.Size())
 	m, err := h.bus.Decode(raw)
 	if err != nil {
 		// Counted, not logged: a publisher that errs does so many times a second.
