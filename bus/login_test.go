@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -287,6 +289,32 @@ func TestTLS_BothSidesAreChecked(t *testing.T) {
 	g.Stop()
 	bustest.Certificate(t, dir)
 	g.Restart(c)
+}
+
+func TestWrap_IsPutAroundEachConnection_BelowTLS(t *testing.T) {
+	cert, key := bustest.Certificate(t, t.TempDir())
+	g := guard(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q }", cert, key))
+	var wrapped atomic.Int32
+	c, err := bus.Connect(t.Context(), bus.Config{
+		Servers: []string{g.URL()}, TLS: bus.TLS{CA: cert}, Logger: slog.New(slog.DiscardHandler),
+		Wrap: func(c net.Conn) net.Conn {
+			if _, plain := c.(*net.TCPConn); plain {
+				wrapped.Add(1)
+			}
+			return c
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	ready(t, c)
+	first := wrapped.Load()
+	g.Stop()
+	g.Restart(c)
+	if n := wrapped.Load(); first != 1 || n <= first {
+		t.Errorf("%d connections were wrapped, and %d after another one", first, n)
+	}
 }
 
 func TestTLS_NeverFallsBack(t *testing.T) {

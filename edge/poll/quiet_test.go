@@ -1,10 +1,13 @@
 package poll
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -76,6 +79,30 @@ func TestQuiet_ReadEndsWhenTheConnectionDoes(t *testing.T) {
 	far.Close()
 	if _, err := q.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "reset") {
 		t.Errorf("a read of what the other end reset: %v", err)
+	}
+}
+
+func TestQuiet_CarriesTLS(t *testing.T) {
+	const long = 100_000
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, strings.Repeat("x", long))
+	}))
+	defer server.Close()
+	transport := server.Client().Transport.(*http.Transport)
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := Dial(ctx, address, DialOptions{})
+		if err != nil {
+			return nil, err
+		}
+		return Quiet(c), nil
+	}
+	r, err := server.Client().Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if body, err := io.ReadAll(r.Body); err != nil || len(body) != long {
+		t.Errorf("%d bytes came: %v", len(body), err)
 	}
 }
 
