@@ -59,7 +59,7 @@ func TestQuiet_ReadsLikeTheConnectionItself(t *testing.T) {
 }
 
 func TestQuiet_ReadEndsWhenTheConnectionDoes(t *testing.T) {
-	near, far := dialled(t, DialOptions{})
+	near, _ := dialled(t, DialOptions{})
 	q := Quiet(near)
 	ended := make(chan error, 1)
 	go func() {
@@ -71,7 +71,7 @@ func TestQuiet_ReadEndsWhenTheConnectionDoes(t *testing.T) {
 		t.Errorf("a read while it was closed ended with %v", err)
 	}
 
-	near, far = dialled(t, DialOptions{})
+	near, far := dialled(t, DialOptions{})
 	q = Quiet(near)
 	if err := far.(*net.TCPConn).SetLinger(0); err != nil {
 		t.Fatal(err)

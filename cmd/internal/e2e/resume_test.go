@@ -30,6 +30,9 @@ func complete(t testing.TB, messages []message, first, last int) {
 	chained(t, messages)
 }
 
+// plenty has the stream keep all that a client may miss of what counting publishes, however long a slow machine takes to bring it back.
+var plenty = []string{"TIDINGS_STREAM_MAX_PER_TOPIC=100000"}
+
 func atLeast(t testing.TB, n int) func(message) bool {
 	return func(m message) bool { return number(t, m) >= n }
 }
@@ -64,7 +67,7 @@ func TestSubscribe_JoinsWhatIsRetainedAndWhatIsLive(t *testing.T) {
 func TestEdge_KilledCostsAClientNothing(t *testing.T) {
 	t.Parallel()
 	server := bustest.New(t)
-	one, two := startEdge(t, server, "--name", "one"), startEdge(t, server, "--name", "two")
+	one, two := launchEdge(t, server, plenty, "--name", "one"), launchEdge(t, server, plenty, "--name", "two")
 	first := dial(t, one.socket)
 	epoch := first.subscribe("demo.numbers")[0].Epoch
 	stop := counting(t, server, "demo.numbers", 2*time.Millisecond)
@@ -133,7 +136,7 @@ func TestEdge_StoppingWaitsForLoadBalancers(t *testing.T) {
 func TestEdge_DrainedHandsItsClientsOver(t *testing.T) {
 	t.Parallel()
 	server := bustest.New(t)
-	one, two := startEdge(t, server), startEdge(t, server)
+	one, two := launchEdge(t, server, plenty), launchEdge(t, server, plenty)
 	first, stubborn := dial(t, one.socket), dial(t, one.socket)
 	epoch := first.subscribe("demo.numbers")[0].Epoch
 	stubborn.subscribe("demo.numbers")
