@@ -131,6 +131,7 @@ func (a *audience) until(t *testing.T, what string, holds func() bool) {
 		}
 		select {
 		case <-news:
+		case <-time.After(20 * time.Millisecond): // not all that may come to hold is news
 		case <-deadline:
 			a.mu.Lock()
 			defer a.mu.Unlock()
