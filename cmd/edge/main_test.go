@@ -16,6 +16,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// made is said when the stream is there. A test that ends before has NATS make it while it is stopped, which leaves goroutines of it behind.
+var made = regexp.MustCompile(`"msg":"(stream is there)"`)
+
 var admin = regexp.MustCompile(`"msg":"started","admin":"([^"]+)"`)
 
 func TestEdge_LiveWithoutNATSReadyWithIt(t *testing.T) {
@@ -50,6 +53,7 @@ func TestEdge_SaysThatItsKeysAreOfNoUse(t *testing.T) {
 	t.Setenv("TIDINGS_TOKENS_SECRET", "a secret that is long enough, but not to guess")
 	edge := daemontest.Start(t, run, "edge", "--auth", "none", "--listen", "127.0.0.1:0", "--admin", "none", "--nats", bustest.New(t).URL())
 	edge.Await(edge.Stderr, regexp.MustCompile(`"level":"WARN","msg":"(auth is none, so that nobody is asked for a token, although there are keys)`))
+	edge.Await(edge.Stderr, made)
 }
 
 func TestEdge_ACertificateThatDoesNotWorkIsAFaultOfTheConfiguration(t *testing.T) {
@@ -125,6 +129,7 @@ func TestEdge_IsNotReadyWithoutKeys(t *testing.T) {
 			t.Fatalf("/readyz without keys: %s", body)
 		}
 	}
+	edge.Await(edge.Stderr, made)
 }
 
 func TestEdge_TellsAllFaultsAtOnce(t *testing.T) {
