@@ -31,7 +31,7 @@ build: bin/tidings bin/edge bin/publisher ## the three programs into bin/
 always:
 bin/%: always
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/$*
+	CGO_ENABLED=0 $(GO) build $(STAMP) -trimpath -o $@ ./cmd/$*
 
 .PHONY: sbom
 sbom: bin/tidings.cdx.json bin/edge.cdx.json bin/publisher.cdx.json ## what is in each program, as CycloneDX, beside it in bin/
@@ -74,6 +74,7 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	@GO=$(GO) .ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
+bench: STAMP = -buildvcs=true # the page names the commit
 bench: bin/tidings ## the standing set of loads into BENCHMARKS.md; some eight minutes a round on a quiet machine, REPEAT=1 for a single one
 	bin/tidings bench report --repeat $(REPEAT) --out BENCHMARKS.md --svg BENCHMARKS.svg
 
