@@ -32,30 +32,30 @@ type Publisher struct {
 // New checks the configuration, and that the audit file can be written, which it makes if it is missing. All else happens in Run.
 func New(c Config) (*Publisher, error) {
 	if err := c.Validate(); err != nil {
-		return nil, fmt.Errorf("publisher configuration: %w", err)
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c, err := c.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("publisher configuration: %w", err)
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	topic, err := hostTopic(c.Host)
 	if err != nil {
-		return nil, fmt.Errorf("publisher configuration: host: %w", err)
+		return nil, fmt.Errorf("configuration: host: %w", err)
 	}
 	if c.Actions != nil { // Run would find out no sooner than NATS is there and the host's name was won
 		l := &ledger{path: c.Actions.AuditFile}
 		if err := l.open(); err != nil {
-			return nil, fmt.Errorf("publisher configuration: actions: audit_file: %w: no action is done without a record, so make that directory, and let this user write there", err)
+			return nil, fmt.Errorf("configuration: actions: audit_file: %w: no action is done without a record, so make that directory, and let this user write there", err)
 		}
 		l.close()
 	}
 	m, err := newMetrics(c.Registerer)
 	if err != nil {
-		return nil, fmt.Errorf("publisher metrics: %w", err)
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	actions, err := newActionMetrics(c.Registerer)
 	if err != nil {
-		return nil, fmt.Errorf("publisher metrics of actions: %w", err)
+		return nil, fmt.Errorf("metrics of actions: %w", err)
 	}
 	p := &Publisher{
 		config: c, token: bus.HostToken(c.Host), metrics: m, actions: actions,
