@@ -10,7 +10,7 @@
 // (message.go, json.go) makes a Message of it.
 //
 // What was missed is read back from the stream by Direct Get, many messages for one request (get.go): how things stand
-// (Last, last.go; of one topic Newest, newest.go), a stretch to fill a chart (LastN, lastn.go), all that followed a place
+// (Last and Ends, last.go; of one topic Newest, newest.go), a stretch to fill a chart (LastN, lastn.go), all that followed a place
 // (After, after.go, stretch.go), which also judges whether it is complete; or whether a place is what it was (Stands, at.go).
 // Who asks for very many topics is answered from the stream as a whole (filter.go). No consumer is made on the stream, by any of
 // them.

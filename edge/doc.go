@@ -58,7 +58,7 @@
 //
 // However much there is to pass on, the hub does not run far ahead of the loops: it stops taking messages when too much of what it
 // passed on still lies in their inboxes, and goes on when they have come nearer; a repair reads its next part when they have taken
-// the one before (abreast.go).
+// the one before. Of what NATS brings meanwhile it holds so many bytes, and reads the rest from the stream later (abreast.go).
 //
 // # Slow clients
 //

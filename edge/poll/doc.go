@@ -21,7 +21,7 @@
 // goroutine closed may already be somebody else's connection.
 //
 // System calls that can't block are made without telling Go's scheduler: it would look after them, which costs more than they do.
-// [Quiet] makes reads of an ordinary connection such ones, for the line that everything to be delivered comes by.
+// [Quiet] (quiet_linux.go) makes reads of an ordinary connection such ones, for the line that everything to be delivered comes by.
 //
 // This package is the only one that makes system calls for sockets. It knows nothing of WebSocket.
 package poll

@@ -52,7 +52,8 @@ func (s Socket) Write(b []byte) (int, error) {
 
 // transfer is recvfrom(2) or sendto(2) without telling the scheduler: the socket is non-blocking, so the call
 // takes some microseconds at most, and the bookkeeping of a system call that may block is saved on each delivery.
-// Unlike read(2) and write(2) these don't look at what any file has and sockets have no use for.
+// Unlike read(2) and write(2) these don't look at what any file has and sockets have no use for. A receive takes no notice of
+// MSG_NOSIGNAL.
 func transfer(call uintptr, fd int32, b []byte) (int, syscall.Errno) {
 	var p unsafe.Pointer
 	if len(b) > 0 {
