@@ -190,7 +190,11 @@ func runBench(ctx context.Context, config bench.Config, write func(io.Writer, *b
 		defer p.clear()
 	}
 	if config.Floor {
-		floor, err := bench.StartChild(ctx, append([]string{"bench", "serve", "floor", "--topic", config.Topic}, natsArgs(config.NATS)...)...)
+		args := append([]string{"bench", "serve", "floor"}, natsArgs(config.NATS)...)
+		if config.Topic != "" { // a scenario leaves it out where it is the usual one
+			args = append(args, "--topic", config.Topic)
+		}
+		floor, err := bench.StartChild(ctx, args...)
 		if err != nil {
 			return daemon.WithCode(daemon.ExitUnavailable, err)
 		}

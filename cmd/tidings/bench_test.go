@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,9 +120,23 @@ func TestBench_FloorIsAProcess(t *testing.T) {
 	}
 	t.Setenv(asProgram, "1")
 	r := start(t)
-	code, stdout, stderr := invoke(t, "", append([]string{"bench", "--floor", "--nats", r.nats}, small...)...)
-	if code != 0 || !strings.Contains(stdout, "300 of 300") || !strings.Contains(stdout, "\n  floor ") {
-		t.Errorf("%d\n%s%s", code, stdout, stderr)
+	for _, named := range [][]string{nil, {"--name", "unbatched"}} {
+		code, stdout, stderr := invoke(t, "", slices.Concat([]string{"bench", "--floor", "--nats", r.nats}, named, small)...)
+		if code != 0 || !strings.Contains(stdout, "300 of 300") || !strings.Contains(stdout, "\n  floor ") {
+			t.Errorf("%q: %d\n%s%s", named, code, stdout, stderr)
+		}
+	}
+
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := gone.Addr().String()
+	_ = gone.Close()
+	code, _, stderr := invoke(t, "", append([]string{"bench", "--floor", "--nats", "nats://ada:hunter2@" + nobody}, small...)...)
+	want := regexp.MustCompile(`^tidings: start bench serve floor: .*connect.*\nstart one with .tidings run., or name another with --nats\n$`)
+	if code != 75 || !want.MatchString(stderr) || strings.Contains(stderr, "hunter2") {
+		t.Errorf("without NATS it ended with %d: %s", code, stderr)
 	}
 }
 

@@ -20,6 +20,7 @@ type Child struct {
 	Address string
 	PID     int
 
+	name    string // what of it is told: flags may hold what is nobody's business
 	command *exec.Cmd
 	input   io.Closer
 	ended   chan struct{} // closed when it has
@@ -37,13 +38,13 @@ const (
 func StartChild(ctx context.Context, args ...string) (*Child, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", strings.Join(args, " "), err)
+		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	c := &Child{command: exec.Command(self, args...), ended: make(chan struct{})}
+	c := &Child{name: strings.Join(words(args), " "), command: exec.Command(self, args...), ended: make(chan struct{})}
 	c.command.Stderr = &c.said
 	apart(c.command)
 	fail := func(err error) (*Child, error) {
-		return nil, fmt.Errorf("start %s: %w", strings.Join(args, " "), err)
+		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
 	if c.input, err = c.command.StdinPipe(); err != nil {
 		return fail(err)
@@ -89,12 +90,22 @@ func (c *Child) Stop() error {
 	case <-time.After(stopTimeout):
 		_ = c.command.Process.Kill()
 		<-c.ended
-		return fmt.Errorf("%s did not end by itself", strings.Join(c.command.Args[1:], " "))
+		return fmt.Errorf("%s did not end by itself", c.name)
 	}
 	if c.err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(c.command.Args[1:], " "), c.err, c.said.last())
+		return fmt.Errorf("%s: %w: %s", c.name, c.err, c.said.last())
 	}
 	return nil
+}
+
+// words are what comes before the flags.
+func words(args []string) []string {
+	for i, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			return args[:i]
+		}
+	}
+	return args
 }
 
 // tail keeps the end of what is written to it.
@@ -113,10 +124,14 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// last is the last line.
+// last is the error that a command ends with, which may have several lines, or else the last line.
 func (t *tail) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	text := strings.TrimSpace(string(t.text))
+	text := "\n" + strings.TrimSpace(string(t.text))
+	const begins = "\ntidings: "
+	if i := strings.LastIndex(text, begins); i >= 0 {
+		return text[i+len(begins):]
+	}
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
