@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -23,13 +24,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// signers are a private key for each kind, made once: RSA keys take their time.
+// signers are a private key for each kind, made once: RSA keys take their time. All but RSA's are the same in each process,
+// so that the processes that fuzz take each other's tokens.
 var signers = sync.OnceValue(func() map[string]crypto.Signer {
-	curve := func(c elliptic.Curve) crypto.Signer { return must(ecdsa.GenerateKey(c, rand.Reader)) }
-	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	curve := func(c elliptic.Curve) crypto.Signer {
+		return must(ecdsa.ParseRawPrivateKey(c, bytes.Repeat([]byte{1}, (c.Params().BitSize+7)/8)))
+	}
 	return map[string]crypto.Signer{
 		"RS": must(rsa.GenerateKey(rand.Reader, minRSABits)), "ES256": curve(elliptic.P256()), "ES384": curve(elliptic.P384()),
-		"ES512": curve(elliptic.P521()), "EdDSA": must(ed, err),
+		"ES512": curve(elliptic.P521()), "EdDSA": ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize)),
 	}
 })
 

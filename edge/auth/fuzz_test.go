@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"tidings/bus"
 )
 
@@ -55,13 +57,14 @@ func judge(t *testing.T, v *Verifier, token string, s *Session, err error) {
 	}
 }
 
-// Whatever a stranger sends, nothing is taken that was not signed with a key of ours.
+// Whatever a stranger sends, nothing is taken that was not signed with a key of ours: the text before the signature is one of those
+// signed here, which are the same in each process that fuzzes (ES256 signs the same text differently each time).
 func FuzzVerify(f *testing.F) {
 	v := verifier(f, all(f))
 	good := map[string]bool{}
 	for _, algorithm := range []string{"HS256", "ES256", "EdDSA"} {
-		token := sign(f, algorithm, signer(algorithm), nil)
-		good[token] = true
+		token := sign(f, algorithm, signer(algorithm), jwt.MapClaims{"exp": int64(9999999999)})
+		good[signedText(token)] = true
 		f.Add(token)
 		f.Add(token[:len(token)-1])
 		f.Add(strings.Repeat(token, 2))
@@ -71,11 +74,16 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, token string) {
 		s, err := v.Verify(t.Context(), token)
-		if s != nil && !good[token] {
+		if s != nil && !good[signedText(token)] {
 			t.Fatalf("took what nobody made: %+v", s)
 		}
 		judge(t, v, token, s, err)
 	})
+}
+
+// signedText is what the signature of a token is over (RFC 7515, section 5.1).
+func signedText(token string) string {
+	return token[:max(strings.LastIndexByte(token, '.'), 0)]
 }
 
 // Whatever an issuer signs, a session has valid grants and nothing breaks.
