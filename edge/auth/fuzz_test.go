@@ -57,14 +57,18 @@ func judge(t *testing.T, v *Verifier, token string, s *Session, err error) {
 	}
 }
 
-// Whatever a stranger sends, nothing is taken that was not signed with a key of ours: the text before the signature is one of those
-// signed here, which are the same in each process that fuzzes (ES256 signs the same text differently each time).
+// Whatever a stranger sends, nothing is taken that was not signed with a key of ours. The tokens are the same in each process that
+// fuzzes, all but the signature of ES256, which differs each time: of that one the text before it is known.
 func FuzzVerify(f *testing.F) {
 	v := verifier(f, all(f))
 	good := map[string]bool{}
 	for _, algorithm := range []string{"HS256", "ES256", "EdDSA"} {
 		token := sign(f, algorithm, signer(algorithm), jwt.MapClaims{"exp": int64(9999999999)})
-		good[signedText(token)] = true
+		if algorithm == "ES256" {
+			good[signedText(token)] = true
+		} else {
+			good[token] = true
+		}
 		f.Add(token)
 		f.Add(token[:len(token)-1])
 		f.Add(strings.Repeat(token, 2))
@@ -74,7 +78,7 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, token string) {
 		s, err := v.Verify(t.Context(), token)
-		if s != nil && !good[signedText(token)] {
+		if s != nil && !good[token] && !good[signedText(token)] {
 			t.Fatalf("took what nobody made: %+v", s)
 		}
 		judge(t, v, token, s, err)
