@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -62,14 +63,17 @@ func (r Replay) complete() bool {
 // has not come up to its limit. All else is a Loss, even if nothing was lost in truth. Only topics with delivery Every are
 // judged. What lapsed by a TTL of its own or was deleted by an operator is no loss.
 //
-// If after lies beyond the stream's last Seq, it cannot be of this epoch: the answer is empty, not Complete, and
-// without any Loss, and Position is the stream's end.
+// If after lies beyond the stream's last Seq, and its leader is in touch with the others, it cannot be of this epoch: the answer is
+// empty, not Complete, and without any Loss, and Position is the stream's end.
 func (c *Conn) After(ctx context.Context, after uint64, limit int, patterns ...Pattern) (Replay, error) {
 	if limit <= 0 {
 		limit = math.MaxInt32
 	}
 	return c.AfterWithin(ctx, after, limit, 0, patterns...)
 }
+
+// errUnsure says that a leader that may have been cut off does not know a place.
+var errUnsure = errors.New("the stream's leader does not have the position, and has not heard of most replicas of late")
 
 // AfterWithin is After that is cut short by bytes as well, after some more than so many (0: it is not).
 func (c *Conn) AfterWithin(ctx context.Context, after uint64, limit, bytes int, patterns ...Pattern) (Replay, error) {
@@ -89,6 +93,9 @@ func (c *Conn) after(ctx context.Context, after uint64, limit, bytes int, patter
 	}
 	state := stateOf(info)
 	replay := Replay{Position: Position{Epoch: state.Epoch, Seq: state.LastSeq}, after: after, judged: anyEvery(patterns)}
+	if after > state.LastSeq && !leads(info) {
+		return Replay{}, errUnsure
+	}
 	if after >= state.LastSeq {
 		replay.Complete = after == state.LastSeq
 		return replay, nil

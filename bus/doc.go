@@ -76,6 +76,8 @@
 //   - Seq, Prev and Time are the stream's own truth, live and read back, and cannot be forged: TestLive_NamesItsPredecessor,
 //     TestReads_AgreeWithWhatWasLive, TestLive_PublishersCannotForgeAPlace; nor does a replica that was cut off hide a predecessor:
 //     TestReads_FromAReplicaBehind_NameTheirPredecessors.
+//   - Where the stream ends is told by a leader alone: TestReads_OfAStreamWithoutALeader_Fail; and that it ends before a position by one that
+//     is in touch with the others: TestAfter_OfALeaderThatMayBeCutOff_IsNoAnswer, TestLeads_OnlyWhoHasHeardOfMostReplicas.
 //   - Last misses no topic, also beyond the 1,024 that NATS answers at once: TestLast_ThreeThousandTopics.
 //   - After never pretends: TestAfter_EvictedByTheTopicsLimitIsLost, TestAfter_ExpiredIsLost,
 //     TestAfter_CutBeforeALossStillTellsIt, TestAfter_BeyondTheEnd; nor does what it read for one place tell others anything else

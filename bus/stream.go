@@ -31,6 +31,23 @@ func (c *Conn) End(ctx context.Context) (at Position, sure bool, err error) {
 	return Position{Epoch: state.Epoch, Seq: state.LastSeq}, leads(info), nil
 }
 
+// errLeaderless says that a server answered for want of a leader, with what it knew when it last had one: nothing follows from that.
+var errLeaderless = errors.New("the stream has no leader, since most of its replicas are out of reach")
+
+// askStream asks for a stream. What a replica tells while there is no leader is not taken for an answer (nats-server,
+// processClusterStreamInfoRequest: "if we have stalled and lost quorum all can respond").
+func askStream(ctx context.Context, stream jetstream.Stream, options ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	info, err := stream.Info(ctx, options...)
+	if err == nil && leaderless(info) {
+		err = errLeaderless
+	}
+	return info, err
+}
+
+func leaderless(info *jetstream.StreamInfo) bool {
+	return info.Config.Replicas > 1 && info.Cluster != nil && info.Cluster.Leader == ""
+}
+
 // leaderFresh is how long a leader that is cut off is the only one for certain: the others wait for four seconds before they elect one.
 const leaderFresh = 3 * time.Second
 
@@ -102,6 +119,9 @@ func (c *Conn) ensureStream(ctx context.Context) (*jetstream.StreamInfo, error) 
 		return nil, apiError(err)
 	}
 	info := stream.CachedInfo()
+	if leaderless(info) {
+		return nil, errLeaderless
+	}
 	if differ := outOfDate(info.Config, want); len(differ) > 0 && !operators && !c.isManaged() {
 		if stream, err = c.js.UpdateStream(ctx, merged(info.Config, want)); err != nil {
 			return nil, fmt.Errorf("cannot be brought up to date (%v): %w", differ, apiError(err))
@@ -171,7 +191,7 @@ func (c *Conn) streamInfo(ctx context.Context, options ...jetstream.StreamInfoOp
 		c.lookNow()
 		return nil, ErrNoStream
 	}
-	info, err := stream.Info(ctx, options...)
+	info, err := askStream(ctx, stream, options...)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		c.lookNow()
 		return nil, ErrNoStream
@@ -213,7 +233,7 @@ func (c *Conn) streamFailed(err error) {
 	if news {
 		c.log.Error("the stream cannot be used", "error", err)
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errLeaderless) {
 		return // it may be there, and only slow: what was known of it stands
 	}
 	c.setState(func(s *State) { s.Epoch = "" })
@@ -269,7 +289,7 @@ func (c *Conn) lookAtStream(ctx context.Context) error {
 	stream := c.stream
 	c.mu.Unlock()
 	if stream != nil && state.Epoch != "" {
-		info, err := stream.Info(ctx)
+		info, err := askStream(ctx, stream)
 		if err == nil && stateOf(info).Epoch == state.Epoch {
 			if broken := unusable(info.Config, c.wantedStream()); len(broken) == 0 {
 				c.streamFound(info)
