@@ -157,7 +157,7 @@ func aheadAndSlow(t *testing.T) (*stage, *conn) {
 	c := s.loop.conns.at(0)
 	sub := &c.subs[0]
 	sub.from, sub.live = 3, 3
-	s.loop.isAhead(c, sub, 3)
+	s.loop.isAhead(c, 3)
 	c.aside()
 	s.loop.fallBehind(0, c)
 	return s, c

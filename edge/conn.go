@@ -63,7 +63,6 @@ type sub struct {
 	place  uint32 // its own in feed.subs
 	last   uint16 // it was given so many of each topic up to where it is live
 	values bool   // it was given the retained values
-	ahead  bool   // where it is live from, this edge had not come to
 }
 
 // input is what has come in and is not complete.

@@ -52,7 +52,8 @@
 // what comes up to there is not sent again (ahead.go).
 //
 // A hole between NATS and the hub shows by a message's prev. The hub then holds back all that follows, reads what is
-// missing from the stream, and goes on (repair.go). The same happens after NATS was away. A last message that was lost is
+// missing from the stream, and goes on (repair.go). The same happens after NATS was away. Until a hole shows, other topics go on, so
+// what fills it is late to those who were sent more (late.go). A last message that was lost is
 // betrayed by no later one; the hub asks the stream for it now and then (audit.go). It also asks whether the places that it
 // passed on are what they were: a power cut may cost a stream its end (trail.go).
 //
@@ -98,6 +99,9 @@
 //   - A slow client gets the newest value of latest topics and all of `every` topics (TestSlowClient_GetsNewest,
 //     TestSlowClient_GetsAllOfEvery, TestSlowClient_AtItsWhim_MissesNothing), and each topic has its turn
 //     (TestSlowClient_EachTopicHasItsTurn).
+//   - What comes late, behind a hole that showed late, comes once all the same, to whoever is owed it, however he subscribes, lags and
+//     leaves meanwhile (TestLate_WhateverHappens_EachMessageComesOnce, TestHole_ThatShowsLate_IsFilledForEachOnce,
+//     TestHole_ShowsByWhatOthersResume, TestUnsubscribe_WhileItLags_LeavesWhatOthersResumedFrom).
 //   - A position is good on any edge (TestResume_OnAnotherEdge_MissesNothing), also on one that was told later
 //     (TestResume_FromAheadOfThisEdge_BringsNothingTwice), and what is gone is said
 //     (TestResume_OfWhatExpired_IsToldAsAGap, TestResume_FromBeyondTheEnd_IsNoPosition). Many who come back at once cost NATS a read or two

@@ -25,6 +25,7 @@ type feed struct {
 // view is a topic as one loop sees it.
 type view struct {
 	topic    *topic
+	seq      uint64 // all of it up to this place has been passed on, or was before the loop wanted it
 	last     *frame // newest, of a latest topic
 	retained *frame // newest that did not bypass the stream
 	feeds    []*feed
@@ -81,6 +82,8 @@ func (l *loop) granted(g grant) {
 		return
 	}
 	f.open, f.seq, f.recent.floor = true, g.at.Seq, g.at.Seq
+	l.at = max(l.at, g.at.Seq)
+	l.learn(g.topics)
 	for _, k := range g.topics {
 		if v := l.view(k.topic); k.last != nil && (v.retained == nil || k.last.seq > v.retained.seq) {
 			v.take(k.last)
@@ -92,6 +95,17 @@ func (l *loop) granted(g grant) {
 		if !p.over {
 			p.waiting--
 			l.proceed(p.conn.slot, l.conns.at(p.conn.slot))
+		}
+	}
+}
+
+// learn notes how far the hub had passed topics on, which the loop has come to as well: what tells it comes in order with the messages.
+func (l *loop) learn(topics []known) {
+	for _, k := range topics {
+		v := l.viewOf(k.topic)
+		v.seq = max(v.seq, k.seq)
+		if len(v.feeds) == 0 { // let go of meanwhile
+			l.unview(v)
 		}
 	}
 }
@@ -164,7 +178,9 @@ func (l *loop) leave(c *conn, i int) {
 		delete(c.pace.intervals, f)
 	}
 	if c.lag != nil {
+		cursor := c.lag.cursors[i]
 		c.lag.cursors = slices.Delete(c.lag.cursors, i, i+1)
+		l.inherit(c, i, s, cursor)
 		maps.DeleteFunc(c.lag.stale, func(v *view, _ uint64) bool { return !c.matches(v.topic.name) })
 	}
 	l.node.metrics.subscriptions.Dec()
@@ -234,7 +250,7 @@ func (l *loop) unview(v *view) {
 // keep adds a frame to what is recent of a feed, within the loop's budget.
 func (l *loop) keep(f *feed, fr *frame) {
 	before := f.recent.bytes
-	f.recent.push(fr, l.node.cfg.Limits.Recent)
+	f.recent.add(fr, l.node.cfg.Limits.Recent)
 	l.recentBytes += f.recent.bytes - before
 	if l.recentBytes <= l.node.cfg.Limits.RecentBytes {
 		return

@@ -17,6 +17,7 @@ type frame struct {
 	seq   uint64 // 0: it bypassed the stream
 	gone  bool   // the topic's last message lapsed
 	pong  bool   // answers a ping
+	late  bool   // of an `every` topic, and what lies behind it was passed on before it
 	lost  bool   // a gap: tells every subscriber of the topic that messages are missing
 	stale bool   // a status: values are getting old
 	fresh bool   // a status: all that was missed has been passed on before it
@@ -25,6 +26,14 @@ type frame struct {
 	wire  []byte
 
 	packed *packed // compressed, where some connection wants it so; nil: not worth it
+}
+
+// place is where a frame lies in the stream, and of a gap where it ends; 0: nowhere.
+func (f *frame) place() uint64 {
+	if f.lost {
+		return f.upTo
+	}
+	return f.seq
 }
 
 // maxHeader is the longest header of a frame that a server sends (RFC 6455 §5.2, without a mask).

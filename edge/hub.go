@@ -32,6 +32,7 @@ type hub struct {
 	listener    *bus.Listener
 	epoch       string // of the stream; "" until it has been read
 	at          uint64 // highest place of the stream that was passed on
+	granted     uint64 // and from which on somebody was granted a pattern
 	trail       trail
 	topics      map[bus.Topic]*topic
 	interests   map[bus.Pattern]*interest
@@ -209,7 +210,7 @@ func (h *hub) setEpoch(epoch string) (anew bool) {
 	h.reread = reread{}
 	h.reach.said = time.Time{}
 	// A repair of all that the new stream has follows wherever this was noticed. What was held back may be of the old one.
-	h.at, h.again, h.trail = 0, false, trail{}
+	h.at, h.granted, h.again, h.trail = 0, 0, false, trail{}
 	h.holdBack(nil)
 	for _, in := range h.interests {
 		in.loaded, in.early = 0, nil
@@ -226,7 +227,9 @@ func (h *hub) setEpoch(epoch string) (anew bool) {
 // lost tells the subscribers of a topic that messages are gone for good.
 func (h *hub) lost(t *topic, loss bus.Loss, reason wire.GapReason, now time.Time) {
 	h.metrics.gaps[reason].Inc()
-	h.dispatch(t, gapFrame(t, loss, reason, now))
+	f := gapFrame(t, loss, reason, now)
+	f.late = h.isLate(f)
+	h.dispatch(t, f)
 }
 
 // roots lists the patterns that are subscribed at NATS.

@@ -35,9 +35,10 @@ type grant struct {
 	topics []known
 }
 
-// known is a topic and, if it is a latest one with a message retained, that message.
+// known is a topic, how far the hub has passed it on and, if it is a latest one with a message retained, that message.
 type known struct {
 	topic *topic
+	seq   uint64
 	last  *frame
 }
 
@@ -231,8 +232,9 @@ func (h *hub) grant(in *interest, a asker) {
 	g := grant{feed: a.feed, at: bus.Position{Epoch: h.epoch, Seq: max(h.at, in.loaded)}}
 	h.each(in.pattern, func(t *topic) {
 		t.loops |= a.loop.bit()
-		g.topics = append(g.topics, known{t, t.last})
+		g.topics = append(g.topics, known{t, t.seq, t.last})
 	})
+	h.granted = max(h.granted, g.at.Seq)
 	a.loop.post(func(l *loop) { l.granted(g) })
 }
 

@@ -19,6 +19,7 @@ type lag struct {
 	queue   []*frame         // to be sent first: acks, errors, what a subscribe brings back
 	fresh   *frame           // a status that is true once all `every` messages before it are sent
 	cursors []uint64         // for each sub, the place up to which it has been sent its `every` messages
+	late    []*frame         // `every` messages that lie before those places and came after, by rising seq
 	stale   map[*view]uint64 // latest topics with a value to be sent, by the order in which they came to have one
 	turns   uint64           // how many have come to
 	blocked bool             // the socket is full: wait until it can be written
@@ -72,10 +73,12 @@ func (l *loop) putBack(c *conn, f *frame) {
 		c.lag.append(f)
 	case !f.topic.every:
 		l.outdate(c, l.viewOf(f.topic))
+	case f.late:
+		l.oweLate(c, f)
 	default:
 		v := l.viewOf(f.topic)
 		for i := range c.subs {
-			if s := &c.subs[i]; v.of(s.feed) && (!s.ahead || f.seq > s.live) {
+			if s := &c.subs[i]; f.seq > s.live && v.of(s.feed) {
 				c.lag.cursors[i] = min(c.lag.cursors[i], f.seq-1)
 			}
 		}
@@ -125,6 +128,8 @@ func (l *loop) spreadSlow(slot uint32, c *conn, v *view, f *frame) {
 			return
 		}
 		c.lag.queue = append(c.lag.queue, f)
+	case f.late:
+		l.oweLate(c, f)
 	case !f.topic.every:
 		l.outdate(c, v)
 	}
@@ -296,8 +301,12 @@ func (l *loop) chooseEvery(slot uint32, c *conn, room func() bool, add func(*fra
 		next = append(next, r.after(g.cursors[i]))
 	}
 	l.turn.next = next
+	late := g.late
 	for {
 		var first *frame
+		if len(late) > 0 {
+			first = late[0]
+		}
 		for i := range c.subs {
 			r := &c.subs[i].feed.recent
 			if next[i] < r.n {
@@ -318,7 +327,10 @@ func (l *loop) chooseEvery(slot uint32, c *conn, room func() bool, add func(*fra
 				next[i]++
 			}
 		}
-		if !c.had(first) {
+		if len(late) > 0 && first == late[0] {
+			late = late[1:]
+			add(first)
+		} else if !c.had(first) {
 			add(first)
 		}
 	}
@@ -337,14 +349,15 @@ func (c *conn) mixes() bool {
 	return false
 }
 
-// had reports whether a lagging connection has been sent an `every` message by some subscription that matches it.
+// had reports whether a lagging connection has been sent an `every` message, by the place of the subscription that owes it.
 func (c *conn) had(f *frame) bool {
-	for i := range c.subs {
-		if s := &c.subs[i]; s.from < f.seq && f.seq <= c.lag.cursors[i] && s.feed.pattern.Matches(f.topic.name) {
-			return true
-		}
-	}
-	return false
+	i := c.owes(f)
+	return i >= 0 && f.seq <= c.lag.cursors[i]
+}
+
+// owes is which subscription owes an `every` message: the first that matches, for what later ones brought was without that. None: -1.
+func (c *conn) owes(f *frame) int {
+	return slices.IndexFunc(c.subs, func(s sub) bool { return s.from < f.seq && s.feed.pattern.Matches(f.topic.name) })
 }
 
 // sentTo strikes a frame from what a lagging connection is owed.
@@ -359,6 +372,9 @@ func (l *loop) sentTo(c *conn, f *frame) {
 	case f == g.fresh:
 		g.fresh = nil
 	case f.topic.every:
+		if len(g.late) > 0 && g.late[0] == f {
+			g.late = slices.Delete(g.late, 0, 1)
+		}
 		v := l.viewOf(f.topic)
 		for i := range c.subs {
 			if v.of(c.subs[i].feed) {

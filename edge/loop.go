@@ -339,6 +339,7 @@ func (l *loop) rewind(to uint64) {
 		f.seq, f.recent.floor = min(f.seq, to), min(f.recent.floor, to)
 	}
 	for _, v := range l.views {
+		v.seq = min(v.seq, to)
 		if v.retained != nil && v.retained.seq > to {
 			v.last, v.retained = nil, nil
 		}
@@ -355,6 +356,7 @@ func (l *loop) rewind(to uint64) {
 			for i := range c.lag.cursors {
 				c.lag.cursors[i] = min(c.lag.cursors[i], to)
 			}
+			c.disown()
 			maps.DeleteFunc(c.lag.stale, func(v *view, _ uint64) bool { return v.last == nil })
 		}
 	})

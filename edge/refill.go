@@ -30,7 +30,10 @@ func (l *loop) ask(slot uint32, c *conn) {
 	key.after, key.refill = after, true
 	hub.mail.put(func() {
 		hub.replay(key, func(got replayed) {
-			l.post(func(l *loop) { l.refilled(r, key, got) })
+			l.post(func(l *loop) {
+				l.learn(got.topics)
+				l.refilled(r, key, got)
+			})
 		})
 	})
 }
@@ -78,11 +81,19 @@ func (l *loop) refilled(r ref, key replayKey, got replayed) {
 			g.queue = append(g.queue, l.gap(loss, wire.GapSlow))
 		}
 	}
-	for _, f := range upTo(got.frames, reached) {
+	late := 0 // what came late has its place among these
+	for late < len(g.late) && g.late[late].seq <= reached {
+		late++
+	}
+	brought := slices.Clone(g.late[:late])
+	g.late = slices.Delete(g.late, 0, late)
+	for _, f := range l.passed(got.frames, reached) {
 		if f.topic.every && !c.had(f) && c.owed(f) {
-			g.queue = append(g.queue, f)
+			brought = append(brought, f)
 		}
 	}
+	slices.SortFunc(brought, bySeq)
+	g.queue = append(g.queue, brought...)
 	for i := range c.subs {
 		if feed := c.subs[i].feed; slices.Contains(wanted, feed.pattern) {
 			g.cursors[i] = max(g.cursors[i], min(reached, feed.seq)) // what was read early is still to come live

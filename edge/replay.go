@@ -47,9 +47,25 @@ type waiter struct {
 	done  func(replayed)
 }
 
+// batch is the frames of messages that were read, which all who want them share, and the topics that they are of.
+type batch struct {
+	frames []*frame
+	topics []*topic
+}
+
+// known is how far the hub has passed the topics on by now.
+func (b batch) known() []known {
+	list := make([]known, len(b.topics))
+	for i, t := range b.topics {
+		list[i] = known{topic: t, seq: t.seq}
+	}
+	return list
+}
+
 // replayed is what a replay brought: frames in rising seq, and all of the patterns' up to at.
 type replayed struct {
 	frames   []*frame
+	topics   []known // of the frames, as the hub knew them when it told this
 	lost     []bus.Loss
 	complete bool
 	more     bool
@@ -102,7 +118,8 @@ func (h *hub) replay(key replayKey, done func(replayed)) {
 			messages := snapshot.Messages[max(0, len(snapshot.Messages)-key.limit):]
 			return func() {
 				h.replays = slices.DeleteFunc(h.replays, func(other *replay) bool { return other == r })
-				got := replayed{frames: h.framesOf(messages), at: snapshot.Position, complete: true, err: err}
+				b := h.batch(messages)
+				got := replayed{frames: b.frames, topics: b.known(), at: snapshot.Position, complete: true, err: err}
 				for _, w := range r.waiting {
 					w.done(got)
 				}
@@ -119,9 +136,9 @@ func (h *hub) replay(key replayKey, done func(replayed)) {
 // answer tells those who waited for a read. Those of whom it can't tell, since it was cut short before their place or ended before
 // it, have theirs read, and share that.
 func (h *hub) answer(r *replay, read bus.Replay, err error) {
-	frames := h.framesOf(read.Messages)
+	b := h.batch(read.Messages)
 	if err == nil {
-		h.reread.keep(r.key, read, frames)
+		h.reread.keep(r.key, read, b)
 	}
 	slices.SortStableFunc(r.waiting, func(a, b waiter) int { return cmp.Compare(a.after, b.after) })
 	for _, w := range r.waiting {
@@ -129,7 +146,7 @@ func (h *hub) answer(r *replay, read bus.Replay, err error) {
 			w.done(replayed{err: err})
 			continue
 		}
-		got, ok := from(r.key.after, w.after, read, frames)
+		got, ok := from(r.key.after, w.after, read, b)
 		if ok {
 			w.done(got)
 			continue
@@ -141,7 +158,8 @@ func (h *hub) answer(r *replay, read bus.Replay, err error) {
 }
 
 // from is what a read after one place brings to who wants what came after another.
-func from(place, after uint64, read bus.Replay, frames []*frame) (replayed, bool) {
+func from(place, after uint64, read bus.Replay, b batch) (replayed, bool) {
+	frames := b.frames
 	if after != place {
 		var ok bool
 		if read, ok = read.From(after); !ok {
@@ -150,16 +168,31 @@ func from(place, after uint64, read bus.Replay, frames []*frame) (replayed, bool
 		i, _ := slices.BinarySearchFunc(frames, after+1, func(f *frame, seq uint64) int { return cmp.Compare(f.seq, seq) })
 		frames = frames[i:]
 	}
-	return replayed{frames: frames, at: read.Position, complete: read.Complete, more: read.More, lost: read.Lost}, true
+	return replayed{frames: frames, topics: b.known(), at: read.Position, complete: read.Complete, more: read.More, lost: read.Lost}, true
 }
 
-// framesOf builds the frames of messages that were read, of topics that somebody wants.
-func (h *hub) framesOf(messages []bus.Message) []*frame {
-	frames := make([]*frame, 0, len(messages))
+// batch builds the frames of messages that were read, of topics that somebody wants. One that should have come long ago is missed, and
+// repaired.
+func (h *hub) batch(messages []bus.Message) batch {
+	b := batch{frames: make([]*frame, 0, len(messages))}
+	seen := map[*topic]bool{}
+	var missed *topic
 	for _, m := range messages {
-		if t := h.topic(m.Topic); t != nil {
-			frames = append(frames, h.frame(t, m))
+		t := h.topic(m.Topic)
+		if t == nil {
+			continue
+		}
+		b.frames = append(b.frames, h.frame(t, m))
+		if !seen[t] {
+			seen[t] = true
+			b.topics = append(b.topics, t)
+		}
+		if t.every && m.Seq > t.seq && m.Seq <= h.at {
+			missed = t
 		}
 	}
-	return frames
+	if missed != nil { // of other topics it shows in the same way, or when they go on
+		h.repair("the stream has what never came of "+missed.name.Type(), []bus.Pattern{bus.Pattern(missed.name)}, missed.seq)
+	}
+	return b
 }

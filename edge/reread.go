@@ -17,11 +17,11 @@ type reread struct {
 
 // keptRead is one of them.
 type keptRead struct {
-	key    replayKey
-	read   bus.Replay
-	frames []*frame
-	bytes  int
-	made   time.Time
+	key   replayKey
+	read  bus.Replay
+	batch batch
+	bytes int
+	made  time.Time
 }
 
 const (
@@ -30,9 +30,9 @@ const (
 )
 
 // keep remembers a read, unless it was cut short, so that it can't tell of other places, or is larger than all that may be kept.
-func (k *reread) keep(key replayKey, read bus.Replay, frames []*frame) {
-	r := keptRead{key: key, read: read, frames: frames, made: time.Now()}
-	for _, f := range frames {
+func (k *reread) keep(key replayKey, read bus.Replay, b batch) {
+	r := keptRead{key: key, read: read, batch: b, made: time.Now()}
+	for _, f := range b.frames {
 		r.bytes += len(f.wire)
 	}
 	if read.More || r.bytes > rereadBytes {
@@ -52,7 +52,7 @@ func (k *reread) find(key replayKey) (replayed, bool) {
 			break
 		}
 		if r.key.serves(key) && key.after < r.read.Position.Seq {
-			if got, ok := from(r.key.after, key.after, r.read, r.frames); ok {
+			if got, ok := from(r.key.after, key.after, r.read, r.batch); ok {
 				return got, true
 			}
 		}

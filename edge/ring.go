@@ -9,10 +9,13 @@ type ring struct {
 	floor  uint64 // every message of the pattern after this place is here
 }
 
-// push adds the newest frame and drops the oldest beyond max.
-func (r *ring) push(f *frame, max int) {
+// add puts a frame in its place, which is nearly always behind all others, and drops the oldest beyond max.
+func (r *ring) add(f *frame, max int) {
 	if r.n == max {
 		r.drop()
+	}
+	if f.seq <= r.floor {
+		return
 	}
 	if r.n == len(r.frames) {
 		grown := make([]*frame, min(max, 2*len(r.frames)+4))
@@ -21,9 +24,13 @@ func (r *ring) push(f *frame, max int) {
 		}
 		r.frames, r.start = grown, 0
 	}
-	r.frames[(r.start+r.n)%len(r.frames)] = f
 	r.n++
 	r.bytes += len(f.wire)
+	i := r.n - 1
+	for ; i > 0 && r.at(i-1).seq > f.seq; i-- {
+		*r.slot(i) = r.at(i - 1)
+	}
+	*r.slot(i) = f
 }
 
 // drop forgets the oldest frame.
@@ -44,7 +51,9 @@ func (r *ring) dropNewest() {
 	r.n--
 }
 
-func (r *ring) at(i int) *frame { return r.frames[(r.start+i)%len(r.frames)] }
+func (r *ring) at(i int) *frame { return *r.slot(i) }
+
+func (r *ring) slot(i int) **frame { return &r.frames[(r.start+i)%len(r.frames)] }
 
 // after is the index of the first frame behind a place; r.n if there is none.
 func (r *ring) after(seq uint64) int {

@@ -6,7 +6,7 @@ func TestRing_KeepsTheNewestAndKnowsItsFloor(t *testing.T) {
 	const most = 8
 	var r ring
 	for seq := uint64(1); seq <= 100; seq++ {
-		r.push(&frame{seq: seq * 10, wire: make([]byte, 5)}, most)
+		r.add(&frame{seq: seq * 10, wire: make([]byte, 5)}, most)
 		if r.n > most || r.bytes != 5*r.n {
 			t.Fatalf("%d frames with %d bytes", r.n, r.bytes)
 		}

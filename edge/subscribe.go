@@ -210,6 +210,7 @@ func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
 				if p.over {
 					return
 				}
+				l.learn(got.topics)
 				w.replayed = w.replayed.then(got)
 				w.replayed.more = w.replayed.more || len(w.replayed.frames) > limit
 				p.failed = p.failed || got.err != nil || got.at.Epoch != l.epoch
@@ -248,7 +249,7 @@ func (l *loop) complete(slot uint32, c *conn, p *pending) {
 				at = max(at, w.Since.Seq)
 			}
 		case w.replayed != nil:
-			brought[i] = w.newest()
+			brought[i] = l.newest(w)
 		case w.Snapshot:
 			brought[i] = w.feed.snapshot(0)
 		}
@@ -285,6 +286,11 @@ func (c *conn) sent(f *feed) uint64 {
 	}
 	if c.lag != nil {
 		at = c.lag.cursors[i]
+		for _, late := range c.lag.late {
+			if f.pattern.Matches(late.topic.name) {
+				at = min(at, late.seq-1)
+			}
+		}
 		for v := range c.lag.stale {
 			owed(v)
 		}
@@ -320,7 +326,7 @@ func (l *loop) subscribed(c *conn, slot uint32, w *want, at uint64, recovered bo
 	switch {
 	case recovered:
 		s.from = min(at, w.Since.Seq)
-		l.isAhead(c, &s, w.Since.Seq)
+		l.isAhead(c, w.Since.Seq)
 	case w.Since == nil:
 		s.last = uint16(w.Last)
 	}
@@ -365,15 +371,6 @@ func (c *conn) lacks(frames []*frame) []*frame {
 	return lacks
 }
 
-// upTo leaves out of frames, which rise in seq, those behind a place: they were read early, and are still to come live.
-func upTo(frames []*frame, seq uint64) []*frame {
-	n := len(frames)
-	for n > 0 && frames[n-1].seq > seq {
-		n--
-	}
-	return frames[:n]
-}
-
 // snapshot lists the retained values of a feed that are newer than a place, in rising seq.
 func (f *feed) snapshot(after uint64) []*frame {
 	var values []*frame
@@ -399,9 +396,9 @@ func bySeq(a, b *frame) int {
 }
 
 // newest lists the last n messages of each topic: of those that were read of the stream, and of what has come since.
-func (w *want) newest() []*frame {
+func (l *loop) newest(w *want) []*frame {
 	f, at := w.feed, w.replayed.at.Seq
-	frames := slices.Clone(upTo(w.replayed.frames, f.seq))
+	frames := l.passed(w.replayed.frames, f.seq)
 	for i := f.recent.after(at); i < f.recent.n; i++ {
 		frames = append(frames, f.recent.at(i))
 	}
@@ -439,7 +436,7 @@ func (l *loop) resume(w *want) (frames []*frame, recovered bool) {
 			}
 			return l.unrecovered(f, got, since), false
 		}
-		for _, fr := range upTo(got.frames, f.seq) {
+		for _, fr := range l.passed(got.frames, f.seq) {
 			if fr.topic.every {
 				frames = append(frames, fr)
 			}

@@ -102,10 +102,13 @@ func (h *hub) ingest(m bus.Message) error {
 		if t.every && m.Prev > t.seq {
 			return errHole
 		}
+	}
+	f := h.frame(t, m)
+	f.late = h.isLate(f)
+	if m.Seq != 0 {
 		t.seq = m.Seq
 		h.passed(m)
 	}
-	f := h.frame(t, m)
 	if !t.every && m.Seq != 0 {
 		t.last = f
 	}
@@ -222,6 +225,7 @@ func (h *hub) rewire(t *topic) {
 	}
 	if len(t.interests) == 0 {
 		delete(h.topics, t.name)
+		h.reread = reread{} // whose frames are of it
 		h.metrics.topics.Dec()
 	}
 }

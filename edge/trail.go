@@ -160,7 +160,7 @@ func (h *hub) rewind(to uint64) {
 	}
 	h.reread = reread{}
 	h.reach.said = time.Time{}
-	h.at, h.again = to, false
+	h.at, h.granted, h.again = to, min(h.granted, to), false
 	h.trail.rewind(to)
 	h.holdBack(nil) // it is read again
 	for _, l := range h.loops {

@@ -80,6 +80,7 @@ func (l *loop) spread(f *frame) {
 		}
 	}
 	l.at = max(l.at, f.seq)
+	v.seq = max(v.seq, f.place())
 	every := f.topic.every
 	if !every && !f.lost {
 		v.take(f)
@@ -104,6 +105,9 @@ func (l *loop) spread(f *frame) {
 				continue
 			}
 			c.stamp = l.stamp
+			if f.late && c.beyond(v, f) {
+				continue
+			}
 			if c.slow {
 				l.spreadSlow(slot, c, v, f)
 				continue
