@@ -181,7 +181,14 @@ func (l *line) leave(wg *sync.WaitGroup) {
 		return
 	}
 	wg.Go(func() {
-		soon := time.AfterFunc(leaveTimeout, l.cancel)
+		soon := time.AfterFunc(leaveTimeout, func() {
+			l.cancel()
+			// That ends a read of ours. Where Close was first to wait for the answer, it would do so for five seconds; to read with a
+			// context that has ended closes the connection whoever reads.
+			over, cancel := context.WithCancel(context.Background())
+			cancel()
+			l.conn.CloseRead(over)
+		})
 		defer soon.Stop()
 		_ = l.conn.Close(websocket.StatusNormalClosure, "")
 	})
