@@ -70,10 +70,11 @@ func (c *conn) disown() {
 }
 
 // passed leaves out of what was read from the stream, up to a place, what has not been passed on here and is still to come: live, or late.
+// A value that was lost need not come, since the next one takes its place.
 func (l *loop) passed(frames []*frame, upTo uint64) []*frame {
 	var had []*frame
 	for _, f := range frames {
-		if v := l.views[f.topic]; f.seq <= upTo && (v == nil || f.seq <= v.seq) {
+		if v := l.views[f.topic]; f.seq <= upTo && (v == nil || f.seq <= v.seq || !f.topic.every) {
 			had = append(had, f)
 		}
 	}

@@ -97,3 +97,21 @@ func TestHole_ShowsByWhatOthersResume(t *testing.T) {
 		t.Errorf("%v repairs", repairs)
 	}
 }
+
+// A value that was lost on its way is among the last ones all the same.
+func TestLast_HasWhatWasLostOnItsWay(t *testing.T) {
+	c := newCluster(t)
+	n := c.edge()
+	first := c.publish("metrics.a", `0`)
+	there := n.dial()
+	there.subscribe("metrics.*")
+	there.data(at("metrics.a", first))
+	hear := c.deaf()
+	lost := c.publish("metrics.a", `1`)
+	hear()
+	there.data(at("metrics.b", c.publish("metrics.b", `0`)))
+	client := n.dial()
+	client.subscribe(`{"topic":"metrics.a","last":5}`)
+	client.data(at("metrics.a", first), at("metrics.a", lost))
+	client.quiet()
+}
