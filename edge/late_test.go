@@ -2,8 +2,12 @@ package edge_test
 
 import (
 	"testing"
+	"time"
 
+	"github.com/coder/websocket"
 	"github.com/nats-io/nats.go"
+
+	"tidings/edge"
 )
 
 // deaf has the stream not send on what it is given, and again.
@@ -114,4 +118,23 @@ func TestLast_HasWhatWasLostOnItsWay(t *testing.T) {
 	client.subscribe(`{"topic":"metrics.a","last":5}`)
 	client.data(at("metrics.a", first), at("metrics.a", lost))
 	client.quiet()
+}
+
+// A read is shared with those who come a moment later, but not with those who brought a topic back that was let go of in between.
+func TestReread_IsNotOfTopicsThatWereForgotten(t *testing.T) {
+	c := newCluster(t)
+	n := c.edge(func(cfg *edge.Config) { cfg.Linger = time.Millisecond })
+	first := c.publish("orders.a", `0`)
+	second := c.publish("orders.a", `1`)
+	for range 2 {
+		client := n.dial()
+		client.resume(true, since("orders.*", c.epoch(), first))
+		client.data(at("orders.a", second))
+		client.quiet()
+		client.conn.Close(websocket.StatusNormalClosure, "")
+		eventually(t, "the pattern is let go of", func() bool { return n.value("tidings_edge_patterns") == 0 })
+	}
+	if reads := n.value("tidings_edge_replays_total", "cause", "resume"); reads != 2 {
+		t.Errorf("the stream was read %v times", reads)
+	}
 }

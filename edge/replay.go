@@ -53,6 +53,9 @@ type batch struct {
 	topics []*topic
 }
 
+// stale reports whether the frames are of a topic that has been forgotten since, and mean nothing to a loop that came to want it again.
+func (b batch) stale() bool { return slices.ContainsFunc(b.topics, func(t *topic) bool { return t.forgotten }) }
+
 // known is how far the hub has passed the topics on by now.
 func (b batch) known() []known {
 	list := make([]known, len(b.topics))

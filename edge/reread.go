@@ -51,7 +51,7 @@ func (k *reread) find(key replayKey) (replayed, bool) {
 		if time.Since(r.made) > rereadFor {
 			break
 		}
-		if r.key.serves(key) && key.after < r.read.Position.Seq {
+		if !r.batch.stale() && r.key.serves(key) && key.after < r.read.Position.Seq {
 			if got, ok := from(r.key.after, key.after, r.read, r.batch); ok {
 				return got, true
 			}

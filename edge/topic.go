@@ -20,6 +20,7 @@ type topic struct {
 	last      *frame      // newest message with a place in the stream, of a latest topic
 	interests []*interest // those that match
 	loops     uint64      // bit set: loops that want its messages
+	forgotten bool        // nobody wants it any more; whoever does again begins another one of its name
 }
 
 // leftOut is invalid messages that came in a row: the last one's place, and the place of the message before the first.
@@ -225,7 +226,7 @@ func (h *hub) rewire(t *topic) {
 	}
 	if len(t.interests) == 0 {
 		delete(h.topics, t.name)
-		h.reread = reread{} // whose frames are of it
+		t.forgotten = true
 		h.metrics.topics.Dec()
 	}
 }
