@@ -162,3 +162,27 @@ func aheadAndSlow(t *testing.T) (*stage, *conn) {
 	s.loop.fallBehind(0, c)
 	return s, c
 }
+
+// An edge has not come to a place because another pattern was granted there: a value on its way is not sent to who resumed from behind it.
+func TestAhead_OfWhatAnotherPatternWasGrantedAt(t *testing.T) {
+	s := set(t)
+	l := s.loop
+	open := func(p bus.Pattern, at uint64) *feed {
+		f := l.feed(p)
+		l.granted(grant{feed: f, at: bus.Position{Epoch: l.epoch, Seq: at}})
+		return f
+	}
+	f := open("values.*", 990)
+	open("others.*", 1000)
+	slot, c := l.conns.take()
+	c.state, c.session = serving, l.node.anyone
+	l.subscribed(c, slot, &want{feed: f, Want: wire.Want{Since: &wire.Position{Epoch: l.epoch, Seq: 1000}}}, 1000, true)
+	c.aside()
+	value := &topic{name: "values.a"}
+	for seq := uint64(1000); seq <= 1001; seq++ {
+		l.spread(dataFrame(value, bus.Message{Topic: value.name, Seq: seq, Payload: []byte(`1`)}, false))
+		if due := c.head >= 0; due != (seq > 1000) {
+			t.Errorf("it came from 1000, and is due %d: %v", seq, due)
+		}
+	}
+}

@@ -82,7 +82,6 @@ func (l *loop) granted(g grant) {
 		return
 	}
 	f.open, f.seq, f.recent.floor = true, g.at.Seq, g.at.Seq
-	l.at = max(l.at, g.at.Seq)
 	l.learn(g.topics)
 	for _, k := range g.topics {
 		if v := l.view(k.topic); k.last != nil && (v.retained == nil || k.last.seq > v.retained.seq) {
@@ -102,10 +101,12 @@ func (l *loop) granted(g grant) {
 // learn notes how far the hub had passed topics on, which the loop has come to as well: what tells it comes in order with the messages.
 func (l *loop) learn(topics []known) {
 	for _, k := range topics {
-		v := l.viewOf(k.topic)
-		v.seq = max(v.seq, k.seq)
-		if len(v.feeds) == 0 { // let go of meanwhile
-			l.unview(v)
+		v := l.views[k.topic]
+		if v == nil && slices.ContainsFunc(l.feedsOf(k.topic.name), func(f *feed) bool { return f.open }) {
+			v = l.view(k.topic)
+		}
+		if v != nil {
+			v.seq = max(v.seq, k.seq)
 		}
 	}
 }

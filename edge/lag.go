@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"tidings/bus"
 	"tidings/edge/poll"
 	"tidings/edge/wire"
 )
@@ -15,17 +16,18 @@ import (
 // each subscription has got, and which latest topics have a newer value. So what a slow client costs is bounded by what
 // it subscribed to.
 type lag struct {
-	cut     []byte           // rest of the frame that the last write cut in two
-	queue   []*frame         // to be sent first: acks, errors, what a subscribe brings back
-	fresh   *frame           // a status that is true once all `every` messages before it are sent
-	cursors []uint64         // for each sub, the place up to which it has been sent its `every` messages
-	late    []*frame         // `every` messages that lie before those places and came after, by rising seq
-	stale   map[*view]uint64 // latest topics with a value to be sent, by the order in which they came to have one
-	turns   uint64           // how many have come to
-	blocked bool             // the socket is full: wait until it can be written
-	asking  bool             // messages are being read from the stream
-	moved   time.Time        // when the socket last took something
-	share   int              // bytes of the next write
+	cut     []byte              // rest of the frame that the last write cut in two
+	queue   []*frame            // to be sent first: acks, errors, what a subscribe brings back
+	fresh   *frame              // a status that is true once all `every` messages before it are sent
+	cursors []uint64            // for each sub, the place up to which it has been sent its `every` messages
+	late    []*frame            // `every` messages that lie before those places and came after, by rising seq
+	gone    map[*topic]bus.Loss // of those, what was too much to remember
+	stale   map[*view]uint64    // latest topics with a value to be sent, by the order in which they came to have one
+	turns   uint64              // how many have come to
+	blocked bool                // the socket is full: wait until it can be written
+	asking  bool                // messages are being read from the stream
+	moved   time.Time           // when the socket last took something
+	share   int                 // bytes of the next write
 }
 
 // Limits of one write to a lagging connection, after which the socket is asked again whether it can be written: the kernel takes far more
@@ -245,6 +247,7 @@ func (l *loop) caughtUp(slot uint32, c *conn) {
 // messages before them are sent, or the highest seq a client has seen would not be a position.
 func (l *loop) choose(slot uint32, c *conn) []*frame {
 	g := c.lag
+	l.tellGone(g)
 	batch, size := l.turn.batch[:0], 0
 	room := func() bool { return size < g.share && len(batch) < catchUpFrames }
 	add := func(f *frame) {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"slices"
 
 	"tidings/bus"
@@ -18,7 +19,7 @@ func (h *hub) isLate(f *frame) bool {
 }
 
 // oweLate owes a lagging connection a late message. If no place that it has been sent all up to has gone past it, it comes in its turn from what
-// is recent; otherwise it is remembered by itself.
+// is recent; otherwise it is remembered by itself, or where those are too many, that it is gone.
 func (l *loop) oweLate(c *conn, f *frame) {
 	if !c.had(f) {
 		return
@@ -26,7 +27,15 @@ func (l *loop) oweLate(c *conn, f *frame) {
 	g := c.lag
 	if len(g.late) >= l.node.cfg.Limits.Replay {
 		l.node.metrics.overflow.Inc()
-		g.queue = append(g.queue, l.gap(bus.Loss{Topic: f.topic.name, After: f.seq - 1, Before: f.seq + 1}, wire.GapSlow))
+		if g.gone == nil {
+			g.gone = map[*topic]bus.Loss{}
+		}
+		loss, more := g.gone[f.topic]
+		if !more {
+			loss = bus.Loss{Topic: f.topic.name, After: f.seq - 1}
+		}
+		loss.Before = f.seq + 1
+		g.gone[f.topic] = loss
 		return
 	}
 	i, _ := slices.BinarySearchFunc(g.late, f, bySeq)
@@ -64,19 +73,40 @@ func (l *loop) inherit(c *conn, i int, left sub, cursor uint64) {
 	}
 }
 
+// tellGone tells a lagging connection, now that its socket takes something, what was too much to remember.
+func (l *loop) tellGone(g *lag) {
+	for _, loss := range g.gone {
+		g.queue = append(g.queue, l.gap(loss, wire.GapSlow))
+	}
+	g.gone = nil
+}
+
 // disown forgets those late messages that a lagging connection is owed by its places, or not at all, now that these have changed.
 func (c *conn) disown() {
 	c.lag.late = slices.DeleteFunc(c.lag.late, func(f *frame) bool { return !c.had(f) })
 }
 
 // passed leaves out of what was read from the stream, up to a place, what has not been passed on here and is still to come: live, or late.
-// A value that was lost need not come, since the next one takes its place.
-func (l *loop) passed(frames []*frame, upTo uint64) []*frame {
-	var had []*frame
-	for _, f := range frames {
-		if v := l.views[f.topic]; f.seq <= upTo && (v == nil || f.seq <= v.seq || !f.topic.every) {
-			had = append(had, f)
+// What lies before the place of which the hub was sure has been.
+func (l *loop) passed(frames []*frame, sure, upTo uint64) []*frame {
+	frames = until(frames, upTo)
+	n := len(until(frames, sure))
+	passed := frames[:n:n]
+	for _, f := range frames[n:] {
+		if l.hasPassed(f) {
+			passed = append(passed, f)
 		}
 	}
-	return had
+	return passed
+}
+
+func (l *loop) hasPassed(f *frame) bool {
+	v := l.views[f.topic]
+	return v == nil || f.seq <= v.seq
+}
+
+// until is those of frames, which rise in seq, that lie before a place or at it.
+func until(frames []*frame, seq uint64) []*frame {
+	n, _ := slices.BinarySearchFunc(frames, seq, func(f *frame, seq uint64) int { return cmp.Compare(f.seq, seq+1) })
+	return frames[:n]
 }

@@ -1,13 +1,10 @@
 package edge_test
 
 import (
+	"fmt"
 	"testing"
-	"time"
 
-	"github.com/coder/websocket"
 	"github.com/nats-io/nats.go"
-
-	"tidings/edge"
 )
 
 // deaf has the stream not send on what it is given, and again.
@@ -102,39 +99,37 @@ func TestHole_ShowsByWhatOthersResume(t *testing.T) {
 	}
 }
 
-// A value that was lost on its way is among the last ones all the same.
+// Of the last n messages those are brought that have not come to this edge, of an `every` topic as of a latest one, and once; and others get
+// what shows to be missing.
 func TestLast_HasWhatWasLostOnItsWay(t *testing.T) {
-	c := newCluster(t)
-	n := c.edge()
-	first := c.publish("metrics.a", `0`)
-	there := n.dial()
-	there.subscribe("metrics.*")
-	there.data(at("metrics.a", first))
-	hear := c.deaf()
-	lost := c.publish("metrics.a", `1`)
-	hear()
-	there.data(at("metrics.b", c.publish("metrics.b", `0`)))
-	client := n.dial()
-	client.subscribe(`{"topic":"metrics.a","last":5}`)
-	client.data(at("metrics.a", first), at("metrics.a", lost))
-	client.quiet()
-}
-
-// A read is shared with those who come a moment later, but not with those who brought a topic back that was let go of in between.
-func TestReread_IsNotOfTopicsThatWereForgotten(t *testing.T) {
-	c := newCluster(t)
-	n := c.edge(func(cfg *edge.Config) { cfg.Linger = time.Millisecond })
-	first := c.publish("orders.a", `0`)
-	second := c.publish("orders.a", `1`)
-	for range 2 {
-		client := n.dial()
-		client.resume(true, since("orders.*", c.epoch(), first))
-		client.data(at("orders.a", second))
-		client.quiet()
-		client.conn.Close(websocket.StatusNormalClosure, "")
-		eventually(t, "the pattern is let go of", func() bool { return n.value("tidings_edge_patterns") == 0 })
-	}
-	if reads := n.value("tidings_edge_replays_total", "cause", "resume"); reads != 2 {
-		t.Errorf("the stream was read %v times", reads)
+	for _, kind := range []string{"orders", "containers"} {
+		t.Run(kind, func(t *testing.T) {
+			c := newCluster(t)
+			n := c.edge()
+			one, other := kind+".a", kind+".b"
+			first := c.publish(one, `0`)
+			there := n.dial()
+			there.subscribe(kind + ".*")
+			if kind == "containers" {
+				there.data(at(one, first))
+			}
+			hear := c.deaf()
+			lost := c.publish(one, `1`)
+			hear()
+			there.data(at(other, c.publish(other, `1`)))
+			chart := n.dial()
+			chart.subscribe(fmt.Sprintf(`{"topic":"%s","last":5}`, one))
+			had := map[string]int{}
+			next := c.publish(one, `2`)
+			for had[at(one, next)] == 0 {
+				m := chart.next()
+				had[at(m.Topic, m.Seq)]++
+			}
+			if had[at(one, first)] != 1 || had[at(one, lost)] != 1 {
+				t.Errorf("it had %v, of which %d was lost", had, lost)
+			}
+			there.data(at(one, lost), at(one, next))
+			chart.quiet()
+		})
 	}
 }

@@ -418,6 +418,9 @@ func closeFor(err error) (wire.CloseCode, string) {
 
 // detach ends all subscriptions of a connection.
 func (l *loop) detach(c *conn) {
+	if c.lag != nil {
+		c.lag.late = nil // which nobody inherits
+	}
 	for i := len(c.subs) - 1; i >= 0; i-- {
 		l.leave(c, i)
 	}

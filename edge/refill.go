@@ -30,10 +30,7 @@ func (l *loop) ask(slot uint32, c *conn) {
 	key.after, key.refill = after, true
 	hub.mail.put(func() {
 		hub.replay(key, func(got replayed) {
-			l.post(func(l *loop) {
-				l.learn(got.topics)
-				l.refilled(r, key, got)
-			})
+			l.post(func(l *loop) { l.refilled(r, key, got) })
 		})
 	})
 }
@@ -87,7 +84,7 @@ func (l *loop) refilled(r ref, key replayKey, got replayed) {
 	}
 	brought := slices.Clone(g.late[:late])
 	g.late = slices.Delete(g.late, 0, late)
-	for _, f := range l.passed(got.frames, reached) {
+	for _, f := range l.passed(got.frames, got.sure, reached) {
 		if f.topic.every && !c.had(f) && c.owed(f) {
 			brought = append(brought, f)
 		}

@@ -183,7 +183,8 @@ func (h *hub) repaired(patterns []bus.Pattern, part bus.Replay, last bus.Snapsho
 // position. It stops where another hole shows.
 func (h *hub) passOn(patterns []bus.Pattern, missing []bus.Message, upTo uint64, now time.Time) (all bool) {
 	held := h.held
-	if len(held) > 0 && !h.areRoots(patterns) {
+	placed := slices.ContainsFunc(held, func(m bus.Message) bool { return m.Seq != 0 }) // and did not all bypass the stream
+	if placed && !h.areRoots(patterns) {
 		// What is behind the last one held is still on its way, of all other topics and hence of these.
 		last := slices.MaxFunc(held, bySeqOfMessage).Seq
 		i, _ := slices.BinarySearchFunc(missing, last+1, func(m bus.Message, seq uint64) int { return cmp.Compare(m.Seq, seq) })

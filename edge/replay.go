@@ -51,24 +51,18 @@ type waiter struct {
 type batch struct {
 	frames []*frame
 	topics []*topic
+	sure   uint64 // those up to this place have been passed on
 }
 
 // stale reports whether the frames are of a topic that has been forgotten since, and mean nothing to a loop that came to want it again.
-func (b batch) stale() bool { return slices.ContainsFunc(b.topics, func(t *topic) bool { return t.forgotten }) }
-
-// known is how far the hub has passed the topics on by now.
-func (b batch) known() []known {
-	list := make([]known, len(b.topics))
-	for i, t := range b.topics {
-		list[i] = known{topic: t, seq: t.seq}
-	}
-	return list
+func (b batch) stale() bool {
+	return slices.ContainsFunc(b.topics, func(t *topic) bool { return t.forgotten })
 }
 
 // replayed is what a replay brought: frames in rising seq, and all of the patterns' up to at.
 type replayed struct {
 	frames   []*frame
-	topics   []known // of the frames, as the hub knew them when it told this
+	sure     uint64 // those of the frames up to this place have been passed on
 	lost     []bus.Loss
 	complete bool
 	more     bool
@@ -79,6 +73,9 @@ type replayed struct {
 // then is what two reads in a row brought, the second from where the first one ended. The first may be nil.
 func (r *replayed) then(next replayed) *replayed {
 	if r != nil {
+		if n := len(r.frames); n > 0 && r.frames[n-1].seq > r.sure {
+			next.sure = r.sure
+		}
 		next.frames = slices.Concat(r.frames, next.frames)
 		next.lost = slices.Concat(r.lost, next.lost)
 		next.complete = next.complete && r.complete
@@ -122,7 +119,7 @@ func (h *hub) replay(key replayKey, done func(replayed)) {
 			return func() {
 				h.replays = slices.DeleteFunc(h.replays, func(other *replay) bool { return other == r })
 				b := h.batch(messages)
-				got := replayed{frames: b.frames, topics: b.known(), at: snapshot.Position, complete: true, err: err}
+				got := replayed{frames: b.frames, sure: b.sure, at: snapshot.Position, complete: true, err: err}
 				for _, w := range r.waiting {
 					w.done(got)
 				}
@@ -171,13 +168,13 @@ func from(place, after uint64, read bus.Replay, b batch) (replayed, bool) {
 		i, _ := slices.BinarySearchFunc(frames, after+1, func(f *frame, seq uint64) int { return cmp.Compare(f.seq, seq) })
 		frames = frames[i:]
 	}
-	return replayed{frames: frames, topics: b.known(), at: read.Position, complete: read.Complete, more: read.More, lost: read.Lost}, true
+	return replayed{frames: frames, sure: b.sure, at: read.Position, complete: read.Complete, more: read.More, lost: read.Lost}, true
 }
 
-// batch builds the frames of messages that were read, of topics that somebody wants. One that should have come long ago is missed, and
-// repaired.
+// batch builds the frames of messages that were read, by rising seq, of topics that somebody wants, and tells the loops how far these
+// have been passed on. A message that should have come long ago is missed, and repaired.
 func (h *hub) batch(messages []bus.Message) batch {
-	b := batch{frames: make([]*frame, 0, len(messages))}
+	b := batch{frames: make([]*frame, 0, len(messages)), sure: h.at}
 	seen := map[*topic]bool{}
 	var missed *topic
 	for _, m := range messages {
@@ -190,11 +187,22 @@ func (h *hub) batch(messages []bus.Message) batch {
 			seen[t] = true
 			b.topics = append(b.topics, t)
 		}
-		if t.every && m.Seq > t.seq && m.Seq <= h.at {
-			missed = t
+		if m.Seq > t.seq && m.Seq <= h.at && missed == nil {
+			missed, b.sure = t, m.Seq-1
 		}
 	}
-	if missed != nil { // of other topics it shows in the same way, or when they go on
+	topics := make([]known, len(b.topics))
+	for i, t := range b.topics {
+		topics[i] = known{topic: t, seq: t.seq}
+	}
+	for _, l := range h.loops {
+		l.post(func(l *loop) { l.learn(topics) })
+	}
+	switch {
+	case missed == nil:
+	case h.repairing: // which would have all patterns read, from where one topic is
+		h.holes = true // so that the audit looks
+	default: // of other topics it shows in the same way, or when they go on
 		h.repair("the stream has what never came of "+missed.name.Type(), []bus.Pattern{bus.Pattern(missed.name)}, missed.seq)
 	}
 	return b

@@ -210,7 +210,6 @@ func (l *loop) replayFor(slot uint32, c *conn, p *pending, i int) {
 				if p.over {
 					return
 				}
-				l.learn(got.topics)
 				w.replayed = w.replayed.then(got)
 				w.replayed.more = w.replayed.more || len(w.replayed.frames) > limit
 				p.failed = p.failed || got.err != nil || got.at.Epoch != l.epoch
@@ -398,7 +397,13 @@ func bySeq(a, b *frame) int {
 // newest lists the last n messages of each topic: of those that were read of the stream, and of what has come since.
 func (l *loop) newest(w *want) []*frame {
 	f, at := w.feed, w.replayed.at.Seq
-	frames := l.passed(w.replayed.frames, f.seq)
+	var frames []*frame
+	for _, fr := range until(w.replayed.frames, f.seq) {
+		// What is to come late of an `every` topic lies before where this subscription is live, and would not come by it.
+		if fr.topic.every || fr.seq <= w.replayed.sure || l.hasPassed(fr) {
+			frames = append(frames, fr)
+		}
+	}
 	for i := f.recent.after(at); i < f.recent.n; i++ {
 		frames = append(frames, f.recent.at(i))
 	}
@@ -436,7 +441,7 @@ func (l *loop) resume(w *want) (frames []*frame, recovered bool) {
 			}
 			return l.unrecovered(f, got, since), false
 		}
-		for _, fr := range l.passed(got.frames, f.seq) {
+		for _, fr := range l.passed(got.frames, got.sure, f.seq) {
 			if fr.topic.every {
 				frames = append(frames, fr)
 			}
