@@ -82,9 +82,10 @@ func (l *loop) granted(g grant) {
 		return
 	}
 	f.open, f.seq, f.recent.floor = true, g.at.Seq, g.at.Seq
-	l.learn(g.topics)
 	for _, k := range g.topics {
-		if v := l.view(k.topic); k.last != nil && (v.retained == nil || k.last.seq > v.retained.seq) {
+		v := l.view(k.topic)
+		v.seq = max(v.seq, k.seq)
+		if k.last != nil && (v.retained == nil || k.last.seq > v.retained.seq) {
 			v.take(k.last)
 		}
 	}

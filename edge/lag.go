@@ -14,7 +14,7 @@ import (
 
 // lag is what a connection is owed while its socket takes no more. It holds no messages of its own, but places: how far
 // each subscription has got, and which latest topics have a newer value. So what a slow client costs is bounded by what
-// it subscribed to.
+// it subscribed to. Messages that came late (late.go) no place can tell of, so they are kept, up to a limit.
 type lag struct {
 	cut     []byte              // rest of the frame that the last write cut in two
 	queue   []*frame            // to be sent first: acks, errors, what a subscribe brings back

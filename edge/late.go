@@ -54,6 +54,18 @@ func (l *loop) inherit(c *conn, i int, left sub, cursor uint64) {
 		heir := c.owes(fr)
 		return heir >= i && fr.seq <= c.lag.cursors[heir]
 	}
+	if after < f.recent.floor {
+		l.giveUp(c, i, f, after)
+	}
+	for k := f.recent.after(after); k < f.recent.n; k++ {
+		if fr := f.recent.at(k); owed(fr) {
+			l.oweLate(c, fr)
+		}
+	}
+}
+
+// giveUp tells a lagging connection what is behind a feed's memory of the topics of which its subscriptions from the i-th on take that for sent.
+func (l *loop) giveUp(c *conn, i int, f *feed, after uint64) {
 	for _, v := range f.views {
 		loss := bus.Loss{Topic: v.topic.name, After: f.recent.floor}
 		for j := i; j < len(c.subs); j++ {
@@ -64,11 +76,6 @@ func (l *loop) inherit(c *conn, i int, left sub, cursor uint64) {
 		}
 		if v.topic.every && loss.Before > 0 {
 			c.lag.queue = append(c.lag.queue, l.gap(loss, wire.GapSlow))
-		}
-	}
-	for k := f.recent.after(after); k < f.recent.n; k++ {
-		if fr := f.recent.at(k); owed(fr) {
-			l.oweLate(c, fr)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func (l *loop) refilled(r ref, key replayKey, got replayed) {
 	brought := slices.Clone(g.late[:late])
 	g.late = slices.Delete(g.late, 0, late)
 	for _, f := range l.passed(got.frames, got.sure, reached) {
-		if f.topic.every && !c.had(f) && c.owed(f) {
+		if f.topic.every && c.owed(f) {
 			brought = append(brought, f)
 		}
 	}
@@ -110,13 +110,8 @@ func (c *conn) missed(t bus.Topic, of []bus.Pattern) uint64 {
 	return after
 }
 
-// owed reports whether some subscription of a lagging connection is still to be sent an `every` message.
+// owed reports whether a lagging connection is still to be sent an `every` message that has been passed on.
 func (c *conn) owed(f *frame) bool {
-	for i := range c.subs {
-		s := &c.subs[i]
-		if s.from < f.seq && c.lag.cursors[i] < f.seq && f.seq <= s.feed.seq && s.feed.pattern.Matches(f.topic.name) {
-			return true
-		}
-	}
-	return false
+	i := c.owes(f)
+	return i >= 0 && c.lag.cursors[i] < f.seq && f.seq <= c.subs[i].feed.seq
 }

@@ -11,11 +11,15 @@ type ring struct {
 
 // add puts a frame in its place, which is nearly always behind all others, and drops the oldest beyond max.
 func (r *ring) add(f *frame, max int) {
-	if r.n == max {
-		r.drop()
-	}
 	if f.seq <= r.floor {
 		return
+	}
+	if r.n == max {
+		if f.seq < r.at(0).seq { // no newer one has to go for it
+			r.floor = f.seq
+			return
+		}
+		r.drop()
 	}
 	if r.n == len(r.frames) {
 		grown := make([]*frame, min(max, 2*len(r.frames)+4))

@@ -1,6 +1,28 @@
 package edge
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
+
+// What comes late has its place among the others, while there is room; it takes that of no newer one.
+func TestRing_WhatComesLateHasItsPlace(t *testing.T) {
+	r := ring{floor: 5}
+	for _, seq := range []uint64{20, 40, 30, 5, 25, 10, 50} {
+		r.add(&frame{seq: seq}, 4)
+	}
+	var kept []uint64
+	for i := range r.n {
+		kept = append(kept, r.at(i).seq)
+	}
+	if fmt.Sprint(kept, r.floor) != "[25 30 40 50] 20" {
+		t.Errorf("it keeps %v, and all after %d", kept, r.floor)
+	}
+	r.add(&frame{seq: 23}, 4)
+	if r.n != 4 || r.at(0).seq != 25 || r.floor != 23 {
+		t.Errorf("after 23 the oldest is %d, and the floor %d", r.at(0).seq, r.floor)
+	}
+}
 
 func TestRing_KeepsTheNewestAndKnowsItsFloor(t *testing.T) {
 	const most = 8
