@@ -31,7 +31,7 @@ func set(tb testing.TB) *stage {
 	tb.Helper()
 	e := &Edge{cfg: Config{Node: "edge-0"}.withDefaults(), log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), anyone: &session{Session: auth.Anyone()}}
 	e.hub = newHub(nil, e.log, e.metrics)
-	l, err := newLoop(e, 0)
+	l, err := newLoop(e, 0, time.Now())
 	if err != nil {
 		tb.Fatal(err)
 	}

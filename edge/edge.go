@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tidings/edge/auth"
 	"tidings/edge/poll"
@@ -55,8 +56,9 @@ func New(cfg Config) (*Edge, error) {
 	e.door, e.rates = newDoor(&e.cfg.Limits, e.proxies, e.metrics), newRates(&e.cfg.Limits)
 	e.room = newRoom(e.cfg.Limits.Connections, e.log)
 	e.hub = newHub(cfg.Bus, e.log, e.metrics)
+	now := time.Now()
 	for i := range cfg.Loops {
-		l, err := newLoop(e, i)
+		l, err := newLoop(e, i, now)
 		if err != nil {
 			e.closeLoops()
 			return nil, fmt.Errorf("open loop %d: %w", i, err)

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +70,38 @@ func TestClientThatAnswersNoPing_IsClosed(t *testing.T) {
 	}
 	if got := n.value("tidings_edge_closes_total", "code", "4409"); got != 1 {
 		t.Errorf("%v were counted", got)
+	}
+}
+
+// Clients far and near answer at different times: a loop looks at what has come since, and not at each pong.
+func TestPongs_AreReadTogether(t *testing.T) {
+	const clients = 40
+	n := newCluster(t).edge(beating(100*time.Millisecond), func(cfg *edge.Config) { cfg.Loops = 1 })
+	var answering sync.WaitGroup
+	defer answering.Wait()
+	for i := range clients {
+		p := n.peer(0)
+		defer p.conn.Close()
+		answering.Go(func() {
+			for {
+				f, err := p.tryFrame()
+				if err != nil {
+					return
+				}
+				if f.Header.OpCode == ws.OpPing {
+					time.Sleep(time.Duration(i) * 500 * time.Microsecond) // how far away it is
+					p.send(masked(true, ws.OpPong, f.Payload))
+				}
+			}
+		})
+	}
+	turns := func() float64 { return n.value("tidings_edge_loop_turn_seconds") }
+	heard := func() float64 { return n.value("tidings_edge_received_bytes_total") }
+	pong := float64(len(masked(true, ws.OpPong, nil)))
+	turnsBefore, heardBefore := turns(), heard()
+	eventually(t, "there were 1,000 pongs", func() bool { return heard()-heardBefore >= 1000*pong })
+	if pongs, took := (heard()-heardBefore)/pong, turns()-turnsBefore; took > pongs/2 {
+		t.Errorf("%v turns for %v pongs", took, pongs)
 	}
 }
 

@@ -57,6 +57,7 @@ type loop struct {
 	read    []byte // what one read brings
 	text    []byte // a message being written
 	upgrade *upgrader
+	pongs   int // that were heard
 	header  headerReader
 	inflate inflater
 }
@@ -67,7 +68,7 @@ const readSize = 64 << 10
 // eventsMax is how many sockets one turn looks after at most.
 const eventsMax = 512
 
-func newLoop(node *Edge, index int) (*loop, error) {
+func newLoop(node *Edge, index int, now time.Time) (*loop, error) {
 	p, err := poll.New()
 	if err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func newLoop(node *Edge, index int) (*loop, error) {
 		node: node, log: node.log, index: index, poller: p,
 		feeds: map[bus.Pattern]*feed{}, views: map[*topic]*view{},
 		events: make([]poll.Event, eventsMax), read: make([]byte, readSize),
-		now: time.Now(),
+		now: now,
 	}
 	l.timers.start = l.now
 	l.gather.most = node.cfg.Gather
@@ -127,6 +128,9 @@ func (l *loop) run() error {
 			l.swept = l.now
 			l.sweep()
 			l.forgive()
+		}
+		if err := l.rest(n); err != nil {
+			return fmt.Errorf("loop %d: %w", l.index, err)
 		}
 		l.flush()
 		took := time.Since(start)
@@ -276,34 +280,6 @@ func (l *loop) fire(t timer) {
 	case deadlineTimer:
 		l.checkLeft(t.slot, c)
 	}
-}
-
-// heartbeat sends a ping and a heartbeat, or gives up a client that answers none.
-func (l *loop) heartbeat(slot uint32, c *conn) {
-	if c.state != serving {
-		return
-	}
-	if c.pending != nil {
-		c.unanswered = 0 // its pongs wait behind the request
-	}
-	if c.unanswered >= 2 {
-		l.shut(slot, c, wire.CloseNoPong, "no answer to two pings")
-		return
-	}
-	l.beat(slot, c, l.node.cfg.Heartbeat)
-	if c.lag != nil {
-		return // its socket takes nothing, which slow_timeout watches
-	}
-	c.unanswered++
-	l.owe(slot, c, l.turn.heartbeat(l.now))
-}
-
-// beat sets the timer of a connection's next heartbeat, at one of 64 times within the period: those of the same time go out
-// together, and their pongs come in together, so that one wake-up of the loop serves many of them.
-func (l *loop) beat(slot uint32, c *conn, in time.Duration) {
-	grain := l.node.cfg.Heartbeat / 64
-	since := l.now.Add(in).Sub(l.timers.start)
-	l.timers.add(l.timers.start.Add(since.Truncate(grain)), timer{slot: slot, gen: c.gen, kind: heartbeatTimer})
 }
 
 // tell sends one connection a message of its own.

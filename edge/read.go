@@ -249,6 +249,7 @@ func (l *loop) control(slot uint32, c *conn, op ws.OpCode, payload []byte) {
 	switch {
 	case c.state == closing && op != ws.OpClose:
 	case op == ws.OpPong:
+		l.pongs++
 		if c.unanswered == 0 { // nobody asked
 			l.over(slot, c, limitPings, 1, 0)
 		}

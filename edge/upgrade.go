@@ -240,8 +240,7 @@ func (l *loop) welcome(slot uint32, c *conn, response []byte, deflate bool) {
 	if age := cfg.MaxAge; age > 0 { // give or take a tenth, so that those who came together don't leave together
 		l.timers.add(l.now.Add(age*9/10+rand.N(age/5)), timer{slot: slot, gen: c.gen, kind: leaveTimer})
 	}
-	// The first heartbeat comes at any time within the period, so that those of clients that came together don't.
-	l.beat(slot, c, cfg.Heartbeat/2+rand.N(cfg.Heartbeat/2))
+	l.beat(slot, c, 0)
 	l.plan(slot, c)
 }
 

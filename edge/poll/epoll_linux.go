@@ -19,10 +19,10 @@ type Poller struct {
 	streams streams
 
 	// The owner's.
-	fd     int
-	file   *os.File // fd, in the runtime's poller
-	raw    syscall.RawConn
-	poll   func(uintptr) bool // look, made once so that a wait allocates nothing
+	fd     int                // the sockets' epoll set
+	gate   gate               // through which the owner is woken
+	pass   func(uintptr) bool // passed, made once so that a wait allocates nothing
+	rest   time.Time          // sockets are left alone until then; zero: they are not
 	events []unix.EpollEvent
 	ready  int
 	turn   bool // streams come first in this wait
@@ -35,17 +35,12 @@ func New() (*Poller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open epoll: %w", err)
 	}
-	// A non-blocking descriptor is what makes os.NewFile hand it to the runtime's poller.
-	if err := unix.SetNonblock(fd, true); err != nil {
+	p := &Poller{fd: fd}
+	if err := p.gate.init(fd); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("open epoll: %w", err)
+		return nil, err
 	}
-	p := &Poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
-	if p.raw, err = p.file.SyscallConn(); err != nil {
-		p.file.Close()
-		return nil, fmt.Errorf("open epoll: %w", err)
-	}
-	p.poll = func(uintptr) bool { return p.look() }
+	p.pass = func(uintptr) bool { return p.passed() }
 	p.streams.init(p.Wake)
 	return p, nil
 }
@@ -53,21 +48,50 @@ func New() (*Poller, error) {
 // Close ends the poller. Sockets still in it must have been closed by their owner; streams are waited for.
 func (p *Poller) Close() error {
 	p.streams.wait()
-	return p.file.Close()
+	unix.Close(p.fd)
+	return p.gate.close()
 }
 
-// look asks the kernel once, without waiting, and so without telling Go's scheduler (see [Quiet]). It reports whether there is
-// something to tell.
+// look asks the kernel once, without waiting, and so without telling Go's scheduler (see [Quiet]).
+func look(fd int, events []unix.EpollEvent) (int, error) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EINTR:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("epoll wait: %w", errno)
+}
+
+// look reports whether there is something to tell.
 func (p *Poller) look() bool {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), 0, 0, 0)
-	p.ready, p.err = int(n), nil
-	if errno != 0 {
-		p.ready = 0
-	}
-	if errno != 0 && errno != unix.EINTR {
-		p.err = errno
-	}
+	p.ready, p.err = look(p.fd, p.events)
 	return p.ready > 0 || p.err != nil
+}
+
+// passed is look for an owner that sleeps: the gate is asked first, and opened again if there was nothing behind it.
+func (p *Poller) passed() bool {
+	for {
+		passed, err := p.gate.passed()
+		if !passed && err == nil {
+			return false
+		}
+		if err == nil && !p.look() {
+			if err = p.gate.unlock(); err == nil {
+				continue
+			}
+		}
+		p.err = errors.Join(p.err, err)
+		return true
+	}
+}
+
+// Rest has sockets left alone until a time, so that those that become ready meanwhile are told of together and wake nobody one by one.
+// Streams go on.
+func (p *Poller) Rest(until time.Time) error {
+	p.rest = until
+	return p.gate.lock()
 }
 
 // Wait fills events with sockets that are ready and returns how many. With none it waits until there is one, until the
@@ -83,13 +107,26 @@ func (p *Poller) Wait(events []Event, until time.Time, idle func() bool) (int, e
 			return n, nil
 		}
 	}
+	p.ready, p.err = 0, nil
+	if p.resting() {
+		end := p.rest
+		if !until.IsZero() && until.Before(end) {
+			end = until
+		}
+		if err := p.sleep(end, idle); err != nil {
+			return 0, err
+		}
+		if p.resting() {
+			return p.streams.take(events), nil
+		}
+	}
 	if !p.look() && (until.IsZero() || time.Now().Before(until)) {
 		if err := p.sleep(until, idle); err != nil {
 			return 0, err
 		}
 	}
 	if p.err != nil {
-		return 0, fmt.Errorf("epoll wait: %w", p.err)
+		return 0, p.err
 	}
 	n := 0
 	for _, e := range p.events[:p.ready] {
@@ -107,10 +144,18 @@ func (p *Poller) Wait(events []Event, until time.Time, idle func() bool) (int, e
 	return n, nil
 }
 
+// resting reports whether sockets are left alone now.
+func (p *Poller) resting() bool {
+	if !p.rest.IsZero() && !time.Now().Before(p.rest) {
+		p.rest = time.Time{}
+	}
+	return !p.rest.IsZero()
+}
+
 // sleep parks the owner in the runtime's poller. The order matters: the deadline first, then the word that
 // the owner sleeps, then the last look at what came meanwhile. Whoever comes after that finds the word.
 func (p *Poller) sleep(until time.Time, idle func() bool) error {
-	if err := p.file.SetReadDeadline(until); err != nil {
+	if err := p.gate.wakeAt(until); err != nil {
 		return fmt.Errorf("set epoll deadline: %w", err)
 	}
 	p.asleep.Store(true)
@@ -118,7 +163,12 @@ func (p *Poller) sleep(until time.Time, idle func() bool) error {
 	if (idle != nil && !idle()) || p.streams.pending() {
 		return nil
 	}
-	err := p.raw.Read(p.poll)
+	if p.rest.IsZero() {
+		if err := p.gate.unlock(); err != nil {
+			return err
+		}
+	}
+	err := p.gate.sleep(p.pass)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("wait for epoll: %w", err)
 	}
@@ -133,7 +183,7 @@ var past = time.Unix(1, 0)
 func (p *Poller) Wake() {
 	if p.asleep.Load() && p.asleep.CompareAndSwap(true, false) {
 		// An error means that the poller is closed and nobody waits.
-		_ = p.file.SetReadDeadline(past)
+		_ = p.gate.wakeAt(past)
 	}
 }
 

@@ -52,6 +52,9 @@ func (p *Poller) Wait(events []Event, until time.Time, idle func() bool) (int, e
 	return p.streams.take(events), nil
 }
 
+// Rest does nothing here: it is for descriptors.
+func (p *Poller) Rest(time.Time) error { return nil }
+
 // Wake makes a waiting owner return from [Poller.Wait]. Any goroutine may call it.
 func (p *Poller) Wake() { signal(p.woken) }
 
