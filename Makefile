@@ -75,8 +75,8 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 
 .PHONY: bench
 bench: STAMP = -buildvcs=true # the page names the commit
-bench: bin/tidings ## the standing set of loads into BENCHMARKS.md; some eight minutes a round on a quiet machine, REPEAT=1 for a single one
-	bin/tidings bench report --repeat $(REPEAT) --out BENCHMARKS.md --svg BENCHMARKS.svg
+bench: bin/tidings bin/edge ## the standing set of loads into BENCHMARKS.md; some nine minutes a round on a quiet machine, REPEAT=1 for a single one
+	bin/tidings bench report --edge bin/edge --repeat $(REPEAT) --out BENCHMARKS.md --svg BENCHMARKS.svg
 
 .PHONY: bench-compare
 bench-compare: ## micro-benchmarks of this tree against those of the commit BASE; COUNT=10 runs of each

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -163,6 +164,30 @@ func TestBenchReport_MeasuresEdgeAndFloorOfItsOwn(t *testing.T) {
 	}
 	if picture, err := os.ReadFile(svg); err != nil || bytes.Count(picture, []byte(`class="curve`)) != 2 {
 		t.Errorf("picture: %v\n%.100s", err, picture)
+	}
+}
+
+func TestBenchReport_MeasuresAProgram(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what a process costs is measured on Linux only")
+	}
+	t.Setenv(asProgram, "1")
+	edge := filepath.Join(t.TempDir(), "edge")
+	if text, err := exec.CommandContext(t.Context(), "go", "build", "-o", edge, "tidings/cmd/edge").CombinedOutput(); err != nil {
+		t.Fatalf("build an edge: %v\n%s", err, text)
+	}
+	few := []string{"bench", "report", "--name", "dashboards", "--repeat", "1", "--clients", "10", "--duration", "200ms", "--warmup", "100ms", "--settle", "10ms"}
+	code, stdout, stderr := invoke(t, "", append(few, "--edge", edge)...)
+	if code != 0 || !strings.Contains(stdout, "| **dashboards** | CPU per delivery | ") {
+		t.Fatalf("%d\n%s%s", code, stdout, stderr)
+	}
+	for program, want := range map[string]string{
+		filepath.Join(t.TempDir(), "none"): "no such file or directory",
+		"/bin/true":                        "it ended without having served", // an edge that says nothing
+	} {
+		if code, _, stderr := invoke(t, "", append(few, "--edge", program)...); code != 1 || !strings.Contains(stderr, "start "+program) || !strings.Contains(stderr, want) {
+			t.Errorf("--edge %s ended with %d: %s", program, code, stderr)
+		}
 	}
 }
 

@@ -21,11 +21,12 @@ func benchReportCommand() *cobra.Command {
 		Use:   "report",
 		Short: "Measure the standing set on a NATS and an edge of its own",
 		Long: `Measures the standing scenarios, each several times on a fresh NATS and a fresh edge and in turn with the floor, and writes
-the medians with their spread as Markdown. A round takes some eight minutes, in which nothing else should use the machine;
+the medians with their spread as Markdown. A round takes some nine minutes, in which nothing else should use the machine;
 --repeat says how many there are.
 
 ` + toolExits,
 		Example: `  tidings bench report --out BENCHMARKS.md --svg BENCHMARKS.svg
+  tidings bench report --edge bin/edge --name idle   the program that is installed
   tidings bench report --repeat 1 --name busy        a first impression`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -75,6 +76,7 @@ the medians with their spread as Markdown. A round takes some eight minutes, in 
 		},
 	}
 	cmd.Flags().StringSliceVar(&names, "name", nil, "standing `SCENARIO`s, rather than the usual ones")
+	cmd.Flags().StringVar(&config.Edge, "edge", "", "`PROGRAM` of the edge, rather than this one, which has a NATS in it that does something each second, used or not")
 	cmd.Flags().IntVar(&config.Repeat, "repeat", 5, "measurements of each, of which the median counts")
 	cmd.Flags().IntVar(&change.Clients, "clients", 0, "clients of each scenario, rather than its own number")
 	cmd.Flags().DurationVar(&change.Duration, "duration", 0, "measure each for this `TIME`, rather than its own")

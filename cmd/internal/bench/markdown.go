@@ -150,6 +150,7 @@ twice, or comes out of order.
 
 - **CPU** is what the edge's process used, all threads, by its CPU clock. It is user and system time: most of it is the
   kernel's, for sending. What NATS and the clients use is theirs. All of them share the cores, so latency suffers from the clients too.
+- **Idle** connections are measured for two heartbeats of the edge, 50 s, and with them what its process does without any.
 - **Latency** counts from when a message was due on the publisher's schedule until the client had read it: publishing,
   storing, republishing and delivering. A message that was sent late because something was busy is late (no coordinated omission).
 - **Memory** is resident memory (` + "`Rss` of `smaps_rollup`" + `): per connection the growth from before the first to three seconds after the

@@ -19,6 +19,7 @@ type ReportConfig struct {
 	Repeat    int             // measurements of each, edge and floor in turn; default 5
 	Change    func(*Scenario) // of each before it is measured; nil: they stay
 	Settle    time.Duration   // see Config
+	Edge      string          // program of the edge; default: the edge that this program has in it
 	Version   string          // of this program
 	Progress  func(string)    // what is going on; nil: nobody looks
 }
@@ -65,7 +66,7 @@ func MakeReport(ctx context.Context, cfg ReportConfig) (*Report, error) {
 					cfg.Progress(fmt.Sprintf("round %d of %d: %s, %s (%d of %d)", i+1, cfg.Repeat, r.Rows[k].Name, what, k+1, len(r.Rows)))
 				}
 			}
-			if err := r.Rows[k].measure(ctx, cfg.Settle, say); err != nil {
+			if err := r.Rows[k].measure(ctx, cfg, say); err != nil {
 				return nil, err
 			}
 		}
@@ -75,17 +76,17 @@ func MakeReport(ctx context.Context, cfg ReportConfig) (*Report, error) {
 }
 
 // measure measures a row once more.
-func (r *Row) measure(ctx context.Context, settle time.Duration, say func(string)) error {
+func (r *Row) measure(ctx context.Context, cfg ReportConfig, say func(string)) error {
 	if r.hasFloor() {
 		say("floor")
-		result, err := measureAlone(ctx, r.Scenario, true, settle)
+		result, err := measureAlone(ctx, r.Scenario, true, cfg)
 		if err != nil {
 			return fmt.Errorf("%s, floor: %w", r.Name, err)
 		}
 		r.Floor = append(r.Floor, result)
 	}
 	say("edge")
-	result, err := measureAlone(ctx, r.Scenario, false, settle)
+	result, err := measureAlone(ctx, r.Scenario, false, cfg)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.Name, err)
 	}
@@ -114,23 +115,18 @@ func (s Standard) hasFloor() bool {
 }
 
 // measureAlone measures on a NATS and a server that nobody else uses, each a process.
-func measureAlone(ctx context.Context, s Scenario, floor bool, settle time.Duration) (result *Result, stopped error) {
+func measureAlone(ctx context.Context, s Scenario, floor bool, report ReportConfig) (result *Result, stopped error) {
 	nats, err := StartChild(ctx, "bench", "serve", "nats")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { stopped = errors.Join(stopped, nats.Stop()) }()
-	args := []string{"bench", "serve", "edge", "--listen", "127.0.0.1:0", "--auth", "none", "--log-level", "warn", "--nats", nats.Address}
-	path := "/ws"
-	if floor {
-		args, path = []string{"bench", "serve", "floor", "--stream", "--prefix", "tidings", "--nats", nats.Address}, "/"
-	}
 	cfg := Config{
-		Scenario: s, Floor: floor, Settle: settle,
+		Scenario: s, Floor: floor, Settle: report.Settle,
 		NATS: bus.Config{Servers: []string{nats.Address}, Logger: slog.New(slog.DiscardHandler)},
 	}
 	for range max(1, s.Edges) {
-		server, err := StartChild(ctx, args...)
+		server, path, err := startServer(ctx, nats.Address, floor, report.Edge)
 		if err != nil {
 			return nil, err
 		}
@@ -145,6 +141,21 @@ func measureAlone(ctx context.Context, s Scenario, floor bool, settle time.Durat
 		return nil, ctx.Err()
 	}
 	return result, result.Fault()
+}
+
+// startServer starts what is to be measured, and says where its WebSockets are.
+func startServer(ctx context.Context, nats string, floor bool, edge string) (server *Child, path string, err error) {
+	if floor {
+		server, err = StartChild(ctx, "bench", "serve", "floor", "--stream", "--prefix", "tidings", "--nats", nats)
+		return server, "/", err
+	}
+	args := []string{"--listen", "127.0.0.1:0", "--auth", "none", "--nats", nats}
+	if edge != "" {
+		server, err = StartEdge(ctx, edge, append(args, "--admin", "none")...)
+	} else {
+		server, err = StartChild(ctx, append([]string{"bench", "serve", "edge", "--log-level", "warn"}, args...)...)
+	}
+	return server, "/ws", err
 }
 
 // median is the middle of values, with the least and the most of them.

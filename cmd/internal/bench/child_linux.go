@@ -1,0 +1,11 @@
+package bench
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// apart keeps a terminal's ctrl-C from a child: it is to serve until we have finished with it, or have been killed.
+func apart(command *exec.Cmd) {
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
