@@ -67,6 +67,8 @@
 // was cut, a place for each subscription, and which latest topics have a newer value, and is sent from those when it can
 // be, and from the stream where memory no longer reaches back (refill.go). interval_ms (pace.go) works the same way.
 //
+// A client that is gone without a word is found by its silence: it answers no heartbeats (heartbeat.go).
+//
 // # Leaving
 //
 // An edge that is to stop says first that it is not ready, and goes on until load balancers have noticed. Then it asks its

@@ -9,8 +9,9 @@
 //
 //   - On Linux a TCP connection is a bare descriptor in the poller's epoll set (epoll_linux.go). An idle one costs
 //     no goroutine, no buffer and no Go object; the listener hands descriptors over before the runtime has made
-//     anything of them. The epoll descriptor itself is parked in the runtime's own poller, so that a
-//     waiting owner holds no thread, and a wake-up is a deadline that has passed: no pipe, no system call.
+//     anything of them. A waiting owner sleeps in the runtime's own poller, at a gate in front of the epoll set (gate_linux.go),
+//     so that it holds no thread, sockets wake nobody while it works or rests, and a wake-up by others is a deadline that has
+//     passed: no pipe, no system call.
 //   - Everywhere else, and for whatever is not a plain TCP connection (TLS, a pipe in a test), a goroutine
 //     reads and another one writes on the owner's behalf (stream.go). It costs two stacks and two buffers
 //     a connection, some 20 KB, and is otherwise the same to the owner.
