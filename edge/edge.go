@@ -56,7 +56,7 @@ func New(cfg Config) (*Edge, error) {
 	e.door, e.rates = newDoor(&e.cfg.Limits, e.proxies, e.metrics), newRates(&e.cfg.Limits)
 	e.room = newRoom(e.cfg.Limits.Connections, e.log)
 	e.hub = newHub(cfg.Bus, e.log, e.metrics)
-	now := time.Now()
+	now := time.Now() // one for all loops: their heartbeats go by it
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i, now)
 		if err != nil {

@@ -107,7 +107,6 @@ func (p *Poller) Wait(events []Event, until time.Time, idle func() bool) (int, e
 			return n, nil
 		}
 	}
-	p.ready, p.err = 0, nil
 	if p.resting() {
 		end := p.rest
 		if !until.IsZero() && until.Before(end) {
@@ -117,7 +116,7 @@ func (p *Poller) Wait(events []Event, until time.Time, idle func() bool) (int, e
 			return 0, err
 		}
 		if p.resting() {
-			return p.streams.take(events), nil
+			return p.streams.take(events), p.err
 		}
 	}
 	if !p.look() && (until.IsZero() || time.Now().Before(until)) {
